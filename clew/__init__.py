@@ -1,0 +1,63 @@
+"""Clew: write the forward process in NumPy; find its causes; see how the gradient got back."""
+
+from clew import testing
+from clew.batch import vmap
+from clew.calculus import (
+    NoPath,
+    composite,
+    custom_rule,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    linearize,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
+from clew.core.errors import (
+    ClewError,
+    DerivativeError,
+    DtypeError,
+    GraphError,
+    IndexingError,
+    InputError,
+    ShapeError,
+    TraceError,
+)
+from clew.core.graph import Graph
+from clew.core.source import scope
+from clew.evaluate import evaluate, jit, trace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClewError",
+    "DerivativeError",
+    "DtypeError",
+    "Graph",
+    "GraphError",
+    "IndexingError",
+    "InputError",
+    "NoPath",
+    "ShapeError",
+    "TraceError",
+    "composite",
+    "custom_rule",
+    "evaluate",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jit",
+    "jvp",
+    "linearize",
+    "scope",
+    "stop_gradient",
+    "testing",
+    "trace",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]

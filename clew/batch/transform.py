@@ -1,0 +1,56 @@
+"""The batching transform: one rule per primitive, applied where an operand has a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clew.core.graph import Graph, Var
+from clew.core.types import Type
+from clew.trace import Builder
+
+
+def batch(graph: Graph, size: int, batched: Sequence[bool]) -> tuple[Graph, list[bool]]:
+    """Give the flagged inputs a batch of ``size`` on axis 0; say which outputs then have one.
+
+    Equations that meet no batch stay as they are.
+
+    >>> import clew
+    >>> print(batch(clew.trace(lambda x: x * x)(3.0), 5, [True])[0])  # doctest: +ELLIPSIS
+    graph(x: f64[5]) {
+      a: f64[5] = multiply x x  # ...
+      return a
+    }
+    """
+    builder = Builder()
+    builder.adopt(graph)
+    mapped: dict[Var, Var] = {}
+    inputs = []
+    for var, flag in zip(graph.inputs, batched, strict=True):
+        if flag:
+            mapped[var] = Var(Type((size, *var.type.shape), var.type.dtype))
+        inputs.append(mapped.get(var, var))
+    for equation in graph.equations:
+        flags = [type(atom) is Var and atom in mapped for atom in equation.inputs]
+        if not any(flags):
+            builder.equations.append(equation)
+            continue
+        builder.standing_at(equation)
+        operands = []
+        for atom, flag in zip(equation.inputs, flags, strict=True):
+            if type(atom) is not Var:
+                operands.append(atom.value)
+            elif flag:
+                operands.append(builder.value(mapped[atom]))
+            else:
+                constant = graph.constants.get(atom)
+                operands.append(builder.value(atom) if constant is None else constant)
+        with np.errstate(all="ignore"):
+            result = equation.primitive.batched(size, operands, flags, equation.params)
+        results = result if equation.primitive.multiple else (result,)
+        for var, value in zip(equation.outputs, results, strict=True):
+            mapped[var] = builder.value(builder.atom(value)).read()
+    outputs = [mapped.get(atom, atom) if type(atom) is Var else atom for atom in graph.outputs]
+    flags = [type(atom) is Var and atom in mapped for atom in graph.outputs]
+    return Graph(inputs, builder.equations, outputs, builder.constants, graph.names), flags

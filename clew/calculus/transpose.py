@@ -1,0 +1,121 @@
+"""Reverse mode: run the linear part of a push-forward backwards.
+
+A value used twice receives the sum of what flows back along both uses: that is the one
+addition in this file.
+
+A cotangent may come with a *mask*, outside which it is zero because a ``where`` did not take
+that branch. Masks travel back with the cotangents, and every product is zeroed outside its
+mask, so a NaN or infinity of the branch not taken never reaches the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clew.core.graph import Atom, Equation, Graph, Var
+from clew.core.kinds import zeros
+from clew.core.primitive import PRIMITIVES
+from clew.trace import Builder
+
+
+@dataclass(frozen=True)
+class Linearized:
+    """A push-forward split in two: what does not depend on tangents, and what does.
+
+    ``linear`` reads variables of the primal equations; those it reads are the residuals.
+    """
+
+    primal: tuple[Equation, ...]
+    linear: tuple[Equation, ...]
+    seeds: tuple[Var, ...]
+
+
+def split(graph: Graph, seeds: Sequence[Var]) -> Linearized:
+    """Split equations by whether they depend on the tangent inputs ``seeds``."""
+    dependent: set[Any] = set(seeds)
+    primal: list[Equation] = []
+    linear: list[Equation] = []
+    for equation in graph.equations:
+        if any(type(atom) is Var and atom in dependent for atom in equation.inputs):
+            dependent.update(equation.outputs)
+            linear.append(equation)
+        else:
+            primal.append(equation)
+    return Linearized(tuple(primal), tuple(linear), tuple(seeds))
+
+
+class _Cotangents:
+    """What has flowed back to each variable so far, with where it can be nonzero."""
+
+    def __init__(self) -> None:
+        self._values: dict[Var, Any] = {}
+        self._masks: dict[Var, Any] = {}
+
+    def add(self, var: Var, value: Any, mask: Any) -> None:
+        if var not in self._values:
+            self._values[var] = value
+            self._masks[var] = mask
+            return
+        self._values[var] = PRIMITIVES["add"](self._values[var], value)
+        before = self._masks[var]
+        either = PRIMITIVES["logical_or"]
+        self._masks[var] = None if before is None or mask is None else either(before, mask)
+
+    def take(self, var: Var) -> tuple[Any, Any]:
+        return self._values.pop(var, None), self._masks.pop(var, None)
+
+
+def pull_back(
+    builder: Builder,
+    parts: Linearized,
+    constants: dict[Var, Any],
+    outputs: Sequence[Atom | None],
+    cotangents: Sequence[Any],
+) -> list[Any]:
+    """Append the transposed linear part to ``builder``; return one cotangent per seed.
+
+    None stands for "no path". ``outputs`` are the tangent outputs, ``cotangents`` theirs.
+    """
+    dependent: set[Any] = set(parts.seeds)
+    for equation in parts.linear:
+        dependent.update(equation.outputs)
+    flowing = _Cotangents()
+    for atom, cotangent in zip(outputs, cotangents, strict=True):
+        if atom in dependent:
+            flowing.add(atom, cotangent, None)  # type: ignore[arg-type]
+    for equation in reversed(parts.linear):
+        taken = [flowing.take(var) for var in equation.outputs]
+        if all(value is None for value, _ in taken):
+            continue
+        builder.standing_at(equation)
+        operands = [_operand(builder, constants, atom, dependent) for atom in equation.inputs]
+        values, masks = _pull(equation, taken, operands)
+        for atom, value, mask in zip(equation.inputs, values, masks, strict=True):
+            if value is not None and atom in dependent:
+                flowing.add(atom, value, mask)  # type: ignore[arg-type]
+    return [flowing.take(var)[0] for var in parts.seeds]
+
+
+def _pull(equation: Equation, taken: Sequence[Any], operands: list[Any]) -> tuple[Any, Any]:
+    primitive = equation.primitive
+    if not primitive.multiple:
+        value, mask = taken[0]
+        return primitive.pull_masked(value, mask, operands, equation.params)
+    full = tuple(
+        zeros(var.type) if value is None else value
+        for (value, _), var in zip(taken, equation.outputs, strict=True)
+    )
+    values = primitive.pull(full, operands, equation.params)
+    return values, [None] * len(operands)
+
+
+def _operand(builder: Builder, constants: dict[Var, Any], atom: Atom, dependent: set[Any]) -> Any:
+    """A linear operand is known by its type only; any other by its value."""
+    if type(atom) is not Var:
+        return atom.value
+    if atom in dependent:
+        return atom.type
+    constant = constants.get(atom)
+    return builder.value(atom) if constant is None else constant

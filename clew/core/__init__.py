@@ -1,0 +1,1 @@
+"""Types, graph, verifier, printer, primitive records, pytrees, source locations, errors."""

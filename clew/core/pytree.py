@@ -1,0 +1,169 @@
+"""Parameters as trees: dicts, lists, tuples, dataclasses, with arrays at the leaves.
+
+``optree`` does the walking; it is imported here and nowhere else. Identity is kept: the same
+array object reached by two routes is *one* leaf, and one object again after an update.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import optree
+
+from clew.core.errors import InputError
+from clew.core.primitive import Traced
+
+_NAMESPACE = "clew"
+Class = TypeVar("Class", bound=type)
+
+
+class Structure:
+    """How a tree is put together: its shape, and which places share one leaf."""
+
+    __slots__ = ("_slots", "_tree", "count", "names")
+
+    def __init__(self, tree: Any, slots: tuple[int, ...], names: tuple[str, ...]) -> None:
+        self._tree = tree
+        self._slots = slots
+        self.names = names
+        self.count = len(names)
+
+    def unflatten(self, leaves: Sequence[Any]) -> Any:
+        """Build the tree from its leaves; a shared leaf is one object in all its places."""
+        return optree.tree_unflatten(self._tree, [leaves[slot] for slot in self._slots])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Structure):
+            return NotImplemented
+        return self._tree == other._tree and self._slots == other._slots
+
+    def __hash__(self) -> int:
+        return hash((self._tree, self._slots))
+
+    def __repr__(self) -> str:
+        return f"Structure({', '.join(self.names)})"
+
+
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """Return the distinct leaves of a tree and its structure.
+
+    >>> w = np.ones(2)
+    >>> leaves, structure = flatten({"encoder": w, "decoder": w})
+    >>> len(leaves), structure.names
+    (1, ('decoder',))
+    >>> again = structure.unflatten([w + 1])
+    >>> again["encoder"] is again["decoder"]
+    True
+    """
+    paths, raw, definition = optree.tree_flatten_with_path(tree, namespace=_NAMESPACE)
+    leaves: list[Any] = []
+    names: list[str] = []
+    slots: list[int] = []
+    known: dict[int, int] = {}
+    for path, leaf in zip(paths, raw, strict=True):
+        shareable = isinstance(leaf, (np.ndarray, Traced))
+        slot = known.get(id(leaf)) if shareable else None
+        if slot is None:
+            slot = len(leaves)
+            leaves.append(leaf)
+            names.append(path_name(path))
+            if shareable:
+                known[id(leaf)] = slot
+        slots.append(slot)
+    return leaves, Structure(definition, tuple(slots), tuple(names))
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """Return a readable name for a route into a tree.
+
+    >>> path_name(("layers", 0, "weight"))
+    'layers[0].weight'
+    """
+    name = ""
+    for step in path:
+        if isinstance(step, int):
+            name += f"[{step}]"
+        else:
+            name += f".{step}" if name else str(step)
+    return name
+
+
+def leaf_names(tree: Any) -> tuple[str, ...]:
+    """Return the name of every distinct leaf, in the order of :func:`flatten`.
+
+    >>> leaf_names({"light": [1.0, 2.0], "albedo": 0.5})
+    ('albedo', 'light[0]', 'light[1]')
+    """
+    return flatten(tree)[1].names
+
+
+def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Apply a function to the leaves of trees of one structure, keeping identity.
+
+    >>> map(lambda a, b: a + b, {"x": 1.0}, {"x": 2.0})
+    {'x': 3.0}
+    """
+    leaves, structure = flatten(tree)
+    columns = [leaves]
+    for other in rest:
+        other_leaves, other_structure = flatten(other)
+        if len(other_leaves) != len(leaves):
+            raise InputError(
+                f"pytree.map: trees differ: {structure.names} and {other_structure.names}",
+                "pass trees of one structure",
+            )
+        columns.append(other_leaves)
+    return structure.unflatten([function(*row) for row in zip(*columns, strict=True)])
+
+
+def register(cls: Class, *, static: Sequence[str] = ()) -> Class:
+    """Make a dataclass a tree: its fields are children, those in ``static`` are structure.
+
+    >>> @dataclasses.dataclass
+    ... class Line:
+    ...     slope: float
+    ...     name: str
+    >>> _ = register(Line, static=("name",))
+    >>> flatten(Line(2.0, "a"))[0]
+    [2.0]
+    """
+    if not dataclasses.is_dataclass(cls):
+        raise InputError(f"register: {cls.__name__} is not a dataclass", "decorate it first")
+    fields = tuple(field.name for field in dataclasses.fields(cls) if field.name not in static)
+    constants = tuple(static)
+
+    def split(node: Any) -> tuple[list[Any], tuple[Any, ...], tuple[str, ...]]:
+        children = [getattr(node, name) for name in fields]
+        return children, tuple(getattr(node, name) for name in constants), fields
+
+    def join(fixed: tuple[Any, ...], children: Sequence[Any]) -> Any:
+        node = object.__new__(cls)
+        for name, value in (*zip(fields, children, strict=True), *zip(constants, fixed, strict=True)):
+            object.__setattr__(node, name, value)
+        return node
+
+    optree.register_pytree_node(cls, split, join, namespace=_NAMESPACE)
+    return cls
+
+
+def broadcast_prefix(prefix: Any, tree: Any) -> list[Any]:
+    """Return, for every distinct leaf of a tree, the entry of the prefix tree above it.
+
+    >>> broadcast_prefix({"a": 0, "b": None}, {"a": (1.0, 2.0), "b": 3.0})
+    [0, 0, None]
+    """
+    if prefix is None or isinstance(prefix, (int, float, str)):
+        return [prefix] * flatten(tree)[1].count
+    try:
+        spread = optree.tree_broadcast_prefix(
+            prefix, tree, is_leaf=lambda node: node is None, namespace=_NAMESPACE
+        )
+    except ValueError as error:
+        raise InputError(f"the tree of settings does not fit: {error}", "follow its structure") from None
+    entries = optree.tree_leaves(spread, none_is_leaf=True, namespace=_NAMESPACE)
+    slots = flatten(tree)[1]._slots
+    first = {slot: entry for slot, entry in reversed(list(zip(slots, entries, strict=True)))}
+    return [first[slot] for slot in range(len(first))]

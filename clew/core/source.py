@@ -1,0 +1,98 @@
+"""Where a value comes from: the user's line, and the path of scope names.
+
+``user_location`` walks the Python stack past Clew's and NumPy's own files.
+``scope("encoder")`` names a part of the model; equations recorded inside carry the path.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy
+
+_INTERNAL = (
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    os.path.dirname(os.path.abspath(numpy.__file__)) + os.sep,
+    os.path.dirname(os.path.abspath(threading.__file__)) + os.sep + "contextlib.py",
+)
+_is_internal: dict[str, bool] = {}
+
+
+class Where(NamedTuple):
+    """A line of the user's source; falsy when unknown.
+
+    >>> str(Where("/home/ada/model.py", 12))
+    'model.py:12'
+    >>> bool(Where())
+    False
+    """
+
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}" if self.file else ""
+
+    def __bool__(self) -> bool:
+        return bool(self.file)
+
+
+def _internal(file: str) -> bool:
+    known = _is_internal.get(file)
+    if known is None:
+        known = file.startswith(_INTERNAL)
+        _is_internal[file] = known
+    return known
+
+
+def user_location() -> Where:
+    """Return the innermost line on the stack that is neither Clew's nor NumPy's.
+
+    >>> user_location().line
+    1
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not _internal(file):
+            return Where(file, frame.f_lineno)
+        frame = frame.f_back
+    return Where()
+
+
+class _Scopes(threading.local):
+    path: str = ""
+
+
+_scopes = _Scopes()
+
+
+def current_scope() -> str:
+    """Return the path of scope names entered so far, for instance ``encoder/block3``."""
+    return _scopes.path
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Name the part of the model recorded inside the ``with`` block.
+
+    Scopes nest; the path is joined with ``/`` and carried by every equation.
+
+    >>> import clew
+    >>> def model(x):
+    ...     with clew.scope("encoder"):
+    ...         return x * x
+    >>> clew.trace(model)(3.0).equations[0].scope
+    'encoder'
+    """
+    before = _scopes.path
+    _scopes.path = f"{before}/{name}" if before else name
+    try:
+        yield
+    finally:
+        _scopes.path = before

@@ -1,0 +1,441 @@
+"""Arithmetic, exponentials, trigonometry: one record each, the derivative on its line.
+
+A partial is a function of the output and the operands, ``(y, x, ...) -> dy/dx``: with the
+output at hand nothing is computed twice. It is written with ordinary operators, so it builds
+graph and can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from clew.core.kinds import elementwise
+from clew.core.primitive import Interval, NoDerivative, Traced
+from clew.core.types import Type, type_of
+
+Array = Any
+POSITIVE = Interval(0.2, 3.0)
+UNIT = Interval(-0.9, 0.9)
+LOG2 = math.log(2.0)
+LOG10 = math.log(10.0)
+
+# --- arithmetic ------------------------------------------------------------------------
+
+add = elementwise(
+    "add",
+    eval=lambda xp, x, y: xp.add(x, y),
+    partials=(lambda z, x, y: 1, lambda z, x, y: 1),
+    linear_in=(0, 1),
+    operands="same",
+)
+subtract = elementwise(
+    "subtract",
+    eval=lambda xp, x, y: xp.subtract(x, y),
+    partials=(lambda z, x, y: 1, lambda z, x, y: -1),
+    linear_in=(0, 1),
+    operands="same",
+)
+multiply = elementwise(
+    "multiply",
+    eval=lambda xp, x, y: xp.multiply(x, y),
+    partials=(lambda z, x, y: y, lambda z, x, y: x),
+    linear_in=(0, 1),
+    operands="same",
+)
+divide = elementwise(
+    "divide",
+    eval=lambda xp, x, y: xp.divide(x, y),
+    partials=(lambda z, x, y: 1 / y, lambda z, x, y: -z / y),
+    linear_in=(0,),
+    domain=(Interval(-3.0, 3.0), POSITIVE),
+)
+negative = elementwise(
+    "negative",
+    eval=lambda xp, x: xp.negative(x),
+    partials=lambda y, x: -1,
+    linear_in=(0,),
+    operands="same",
+)
+positive = elementwise(
+    "positive",
+    eval=lambda xp, x: xp.positive(x),
+    partials=lambda y, x: 1,
+    linear_in=(0,),
+    operands="same",
+)
+
+
+def _power_in_base(y: Array, x: Array, p: Array) -> Array:
+    """Return ``p x^(p-1)``, which is 0 for p = 0 also where x = 0."""
+    if not isinstance(p, Traced) and type_of(p).size == 1:
+        exponent = complex(np.asarray(p).reshape(()))
+        if exponent == 0:
+            return x * 0
+        if exponent == 1:
+            return 1
+        if exponent == 2:
+            return x * 2
+        return p * power(x, p - 1)
+    zero = equal(p, 0)
+    return where(zero, 0, p * power(x, where(zero, 1, p) - 1))
+
+
+def _power_in_exponent(y: Array, x: Array, p: Array) -> Array:
+    """Return ``y log x``, whose limit at x = 0 is 0 for p > 0."""
+    zero = equal(x, 0)
+    return where(zero, 0, y * log(where(zero, 1, x)))
+
+
+power = elementwise(
+    "power",
+    eval=lambda xp, x, p: xp.power(x, p),
+    partials=(_power_in_base, _power_in_exponent),
+    operands="same",
+    domain=(POSITIVE, Interval(-2.0, 3.0)),
+)
+square = elementwise(
+    "square",
+    eval=lambda xp, x: xp.square(x),
+    partials=lambda y, x: x * 2,
+    operands="same",
+)
+reciprocal = elementwise(
+    "reciprocal",
+    eval=lambda xp, x: xp.reciprocal(x),
+    partials=lambda y, x: -y * y,
+    operands="same",
+    domain=POSITIVE,
+)
+sqrt = elementwise(
+    "sqrt",
+    eval=lambda xp, x: xp.sqrt(x),
+    partials=lambda y, x: 0.5 / y,
+    domain=POSITIVE,
+)
+cbrt = elementwise(
+    "cbrt",
+    eval=lambda xp, x: xp.cbrt(x),
+    partials=lambda y, x: 1 / (3 * y * y),
+    domain=POSITIVE,
+)
+floor_divide = elementwise(
+    "floor_divide",
+    eval=lambda xp, x, y: xp.floor_divide(x, y),
+    partials=NoDerivative("piecewise constant"),
+    operands="same",
+)
+remainder = elementwise(
+    "remainder",
+    eval=lambda xp, x, y: xp.remainder(x, y),
+    partials=(lambda z, x, y: 1, lambda z, x, y: -floor_divide(x, y)),
+    operands="same",
+    domain=(Interval(1.1, 1.9), Interval(0.6, 0.9)),
+)
+fmod = elementwise(
+    "fmod",
+    eval=lambda xp, x, y: xp.fmod(x, y),
+    partials=(lambda z, x, y: 1, lambda z, x, y: -trunc(x / y)),
+    operands="same",
+    domain=(Interval(1.1, 1.9), Interval(0.6, 0.9)),
+)
+
+# --- exponentials and logarithms (DLMF 4.7, 4.8) -----------------------------------------
+
+exp = elementwise("exp", eval=lambda xp, x: xp.exp(x), partials=lambda y, x: y)
+exp2 = elementwise("exp2", eval=lambda xp, x: xp.exp2(x), partials=lambda y, x: y * LOG2)
+expm1 = elementwise("expm1", eval=lambda xp, x: xp.expm1(x), partials=lambda y, x: y + 1)
+log = elementwise("log", eval=lambda xp, x: xp.log(x), partials=lambda y, x: 1 / x, domain=POSITIVE)
+log2 = elementwise(
+    "log2", eval=lambda xp, x: xp.log2(x), partials=lambda y, x: 1 / (x * LOG2), domain=POSITIVE
+)
+log10 = elementwise(
+    "log10", eval=lambda xp, x: xp.log10(x), partials=lambda y, x: 1 / (x * LOG10), domain=POSITIVE
+)
+log1p = elementwise(
+    "log1p", eval=lambda xp, x: xp.log1p(x), partials=lambda y, x: 1 / (1 + x), domain=POSITIVE
+)
+logaddexp = elementwise(
+    "logaddexp",
+    eval=lambda xp, x, y: xp.logaddexp(x, y),
+    partials=(
+        lambda z, x, y: exp(_minus(x, z)),
+        lambda z, x, y: exp(_minus(y, z)),
+    ),
+)
+
+
+def _minus(x: Array, z: Array) -> Array:
+    """Return ``x - z``, and 0 where both are the same infinity."""
+    return where(equal(x, z), 0, subtract(x, z))
+
+
+# --- trigonometric and hyperbolic (DLMF 4.20, 4.24, 4.34, 4.38) ----------------------------
+
+sin = elementwise("sin", eval=lambda xp, x: xp.sin(x), partials=lambda y, x: cos(x))
+cos = elementwise("cos", eval=lambda xp, x: xp.cos(x), partials=lambda y, x: -sin(x))
+tan = elementwise(
+    "tan",
+    eval=lambda xp, x: xp.tan(x),
+    partials=lambda y, x: 1 + y * y,
+    domain=Interval(-1.3, 1.3),
+)
+arcsin = elementwise(
+    "arcsin",
+    eval=lambda xp, x: xp.arcsin(x),
+    partials=lambda y, x: 1 / sqrt(1 - x * x),
+    domain=UNIT,
+)
+arccos = elementwise(
+    "arccos",
+    eval=lambda xp, x: xp.arccos(x),
+    partials=lambda y, x: -1 / sqrt(1 - x * x),
+    domain=UNIT,
+)
+arctan = elementwise(
+    "arctan", eval=lambda xp, x: xp.arctan(x), partials=lambda y, x: 1 / (1 + x * x)
+)
+arctan2 = elementwise(
+    "arctan2",
+    eval=lambda xp, y, x: xp.arctan2(y, x),
+    partials=(
+        lambda z, y, x: x / (x * x + y * y),
+        lambda z, y, x: -y / (x * x + y * y),
+    ),
+    domain=POSITIVE,
+)
+hypot = elementwise(
+    "hypot",
+    eval=lambda xp, x, y: xp.hypot(x, y),
+    partials=(lambda z, x, y: x / z, lambda z, x, y: y / z),
+    domain=POSITIVE,
+)
+sinh = elementwise("sinh", eval=lambda xp, x: xp.sinh(x), partials=lambda y, x: cosh(x))
+cosh = elementwise("cosh", eval=lambda xp, x: xp.cosh(x), partials=lambda y, x: sinh(x))
+tanh = elementwise("tanh", eval=lambda xp, x: xp.tanh(x), partials=lambda y, x: 1 - y * y)
+arcsinh = elementwise(
+    "arcsinh", eval=lambda xp, x: xp.arcsinh(x), partials=lambda y, x: 1 / sqrt(1 + x * x)
+)
+arccosh = elementwise(
+    "arccosh",
+    eval=lambda xp, x: xp.arccosh(x),
+    partials=lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
+    domain=Interval(1.2, 3.0),
+)
+arctanh = elementwise(
+    "arctanh",
+    eval=lambda xp, x: xp.arctanh(x),
+    partials=lambda y, x: 1 / (1 - x * x),
+    domain=UNIT,
+)
+
+# --- selection ---------------------------------------------------------------------------
+
+
+def _share(chosen: Array, x: Array, y: Array) -> Array:
+    """Return the weight of ``x`` in a choice: 1 where chosen, 1/2 where both are equal."""
+    dtype = type_of(x).dtype.type
+    return where(equal(x, y), dtype(0.5), convert(equal(chosen, x), dtype=np.dtype(dtype)))
+
+
+maximum = elementwise(
+    "maximum",
+    eval=lambda xp, x, y: xp.maximum(x, y),
+    partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
+    operands="same",
+)
+minimum = elementwise(
+    "minimum",
+    eval=lambda xp, x, y: xp.minimum(x, y),
+    partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
+    operands="same",
+)
+fmax = elementwise(
+    "fmax",
+    eval=lambda xp, x, y: xp.fmax(x, y),
+    partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
+    operands="same",
+)
+fmin = elementwise(
+    "fmin",
+    eval=lambda xp, x, y: xp.fmin(x, y),
+    partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
+    operands="same",
+)
+where = elementwise(
+    "where",
+    eval=lambda xp, c, x, y: xp.where(c, x, y),
+    transpose=lambda t, c, x, y: (
+        None,
+        where(c, t, 0) if type(x) is Type else None,
+        where(c, 0, t) if type(y) is Type else None,
+    ),
+    linear_in=(1, 2),
+    operands="select",
+)
+copysign = elementwise(
+    "copysign",
+    eval=lambda xp, x, y: xp.copysign(x, y),
+    partials=(lambda z, x, y: sign(x) * sign(z), NoDerivative("piecewise constant")),
+)
+
+
+# --- complex numbers, absolute value -------------------------------------------------------
+
+
+def _push_absolute(primals: Any, tangents: Any, y: Array) -> Array:
+    (x,), (dx,) = primals, tangents
+    return real(multiply(conjugate(sign(x)), dx))
+
+
+def _push_sign(primals: Any, tangents: Any, y: Array) -> Array:
+    """For complex x, ``y = x/|x|`` turns by the part of dx across x."""
+    (x,), (dx,) = primals, tangents
+    if type_of(x).dtype.kind != "c":
+        return None
+    across = imag(multiply(conjugate(y), dx)) / absolute(x)
+    return multiply(multiply(y, 1j), across)
+
+
+absolute = elementwise(
+    "absolute",
+    eval=lambda xp, x: xp.abs(x),
+    push=_push_absolute,
+    operands="same",
+    domain=POSITIVE,
+)
+sign = elementwise(
+    "sign",
+    eval=lambda xp, x: xp.sign(x),
+    push=_push_sign,
+    operands="same",
+    domain=POSITIVE,
+)
+conjugate = elementwise(
+    "conjugate",
+    eval=lambda xp, x: xp.conj(x),
+    transpose=lambda t, x: (conjugate(t),),
+    linear_in=(0,),
+    operands="same",
+)
+real = elementwise(
+    "real",
+    eval=lambda xp, x: xp.real(x),
+    transpose=lambda t, x: (convert(t, dtype=x.dtype),),
+    linear_in=(0,),
+    operands="same",
+)
+imag = elementwise(
+    "imag",
+    eval=lambda xp, x: xp.imag(x),
+    transpose=lambda t, x: (multiply(convert(t, dtype=x.dtype), -1j),),
+    linear_in=(0,),
+    operands="same",
+)
+
+
+def _convert(xp: Any, x: Any, *, dtype: np.dtype) -> Any:
+    return xp.asarray(x).astype(dtype)
+
+
+def _convert_transpose(t: Array, x: Any, *, dtype: np.dtype) -> tuple[Array]:
+    if dtype.kind == "c" and x.dtype.kind == "f":
+        t = real(t)
+    return (t if type_of(t).dtype == x.dtype else convert(t, dtype=x.dtype),)
+
+
+convert = elementwise(
+    "convert",
+    eval=_convert,
+    transpose=_convert_transpose,
+    linear_in=(0,),
+    operands="any",
+)
+
+stop_gradient_of = elementwise(
+    "stop_gradient",
+    eval=lambda xp, x: x,
+    partials=NoDerivative("stopped"),
+    operands="same",
+)
+
+# --- rounding, signs, neighbours: constant between jumps -------------------------------------
+
+_STEPS = NoDerivative("piecewise constant")
+
+
+def _steps(name: str, operands: Any = "same") -> Any:
+    return elementwise(
+        name,
+        eval=lambda xp, *x: getattr(xp, name)(*x),
+        partials=_STEPS,
+        operands=operands,
+    )
+
+
+floor = _steps("floor")
+ceil = _steps("ceil")
+trunc = _steps("trunc")
+rint = _steps("rint")
+signbit = _steps("signbit")
+heaviside = _steps("heaviside", "inexact")
+nextafter = elementwise(
+    "nextafter",
+    eval=lambda xp, x, y: xp.nextafter(x, y),
+    partials=(lambda z, x, y: 1, _STEPS),
+)
+
+# --- comparisons and logic: true or false ----------------------------------------------------
+
+_TRUTH = NoDerivative("true or false")
+
+
+def _truth(name: str) -> Any:
+    return elementwise(
+        name,
+        eval=lambda xp, *x: getattr(xp, name)(*x),
+        partials=_TRUTH,
+        operands="any",
+    )
+
+
+equal = _truth("equal")
+not_equal = _truth("not_equal")
+less = _truth("less")
+less_equal = _truth("less_equal")
+greater = _truth("greater")
+greater_equal = _truth("greater_equal")
+logical_and = _truth("logical_and")
+logical_or = _truth("logical_or")
+logical_xor = _truth("logical_xor")
+logical_not = _truth("logical_not")
+isnan = _truth("isnan")
+isinf = _truth("isinf")
+isfinite = _truth("isfinite")
+
+# --- integers --------------------------------------------------------------------------------
+
+_INTEGER = NoDerivative("integer")
+
+
+def _integer(name: str) -> Any:
+    return elementwise(
+        name,
+        eval=lambda xp, *x: getattr(xp, name)(*x),
+        partials=_INTEGER,
+        operands="same",
+    )
+
+
+bitwise_and = _integer("bitwise_and")
+bitwise_or = _integer("bitwise_or")
+bitwise_xor = _integer("bitwise_xor")
+bitwise_invert = _integer("bitwise_invert")
+left_shift = _integer("left_shift")
+right_shift = _integer("right_shift")
+gcd = _integer("gcd")
+lcm = _integer("lcm")
+
+

@@ -1,0 +1,223 @@
+"""The graph under construction: records equations, captures constants and outer values."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from clew.core.errors import DtypeError, GraphError
+from clew.core.graph import Atom, Equation, Graph, Literal, Var, interpret
+from clew.core.primitive import PRIMITIVES, Primitive, Traced, innermost
+from clew.core.source import Where, current_scope, user_location
+from clew.core.types import Type
+from clew.trace.concrete import ConcreteValues
+
+
+class _Active(threading.local):
+    def __init__(self) -> None:
+        self.stack: list[Builder] = []
+
+
+_active = _Active()
+
+
+def active_builder() -> Builder | None:
+    """Return the builder of the function being traced in this thread, if any."""
+    return _active.stack[-1] if _active.stack else None
+
+
+class Builder:
+    """Records equations.
+
+    ``level`` orders nested traces: an operation belongs to the innermost trace among its
+    operands. Values of outer traces become *captured* inputs of the graph.
+    """
+
+    __slots__ = (
+        "_constant_of",
+        "_context",
+        "captured",
+        "concrete",
+        "constants",
+        "equations",
+        "inputs",
+        "level",
+        "open",
+    )
+
+    def __init__(self, concrete: ConcreteValues | None = None) -> None:
+        self.level = len(_active.stack) + 1
+        self.inputs: list[Var] = []
+        self.equations: list[Equation] = []
+        self.constants: dict[Var, np.ndarray] = {}
+        self.captured: dict[Var, tuple[Var, Any]] = {}
+        self.concrete = concrete
+        self.open = True
+        self._constant_of: dict[int, tuple[Any, Var]] = {}
+        self._context: tuple[str, Where] | None = None
+
+    # --- values ----------------------------------------------------------------------
+
+    def input(self, type: Type, actual: Any = None, batched: bool = False) -> Any:
+        """Add an input, standing for an actual value if there is one; return it traced."""
+        var = Var(type)
+        self.inputs.append(var)
+        if self.concrete is not None:
+            self.concrete.define(var, actual, batched)
+        return self.value(var)
+
+    def value(self, var: Var) -> Any:
+        """Return a traced value for a variable of this graph."""
+        return tracer_class(self, var)
+
+    def atom(self, value: Any) -> Atom:
+        """Return the variable or literal that stands for an operand."""
+        if isinstance(value, Traced):
+            if value.builder is self:
+                return value.read()  # type: ignore[attr-defined]
+            return self._capture(value)
+        if type(value) is np.ndarray:
+            if not value.ndim:
+                return Literal(value[()])
+            return self._repeated(value) if _is_repeated(value) else self._constant(value)
+        if isinstance(value, np.generic):
+            return Literal(value)
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufc":
+            raise DtypeError(
+                f"an operand of type {type(value).__name__} (dtype {array.dtype}) is not numeric",
+                "pass numbers or numeric arrays",
+            )
+        return self._constant(array) if array.ndim else Literal(array[()])
+
+    def _repeated(self, array: np.ndarray) -> Var:
+        """Record one number broadcast to an array as that, not as an array."""
+        first = array[(0,) * array.ndim]
+        return self.record(PRIMITIVES["broadcast_to"], (first,), {"shape": array.shape}).read()
+
+    def _constant(self, array: np.ndarray) -> Var:
+        known = self._constant_of.get(id(array))
+        if known is not None and known[0] is array:
+            var = known[1]
+            kept = self.constants[var]
+            if kept is array or _same_bits(kept, array):
+                return var
+        # The user may write into the array later: what was read must not change with it.
+        kept = np.array(array)
+        kept.flags.writeable = False
+        var = Var(Type(kept.shape, kept.dtype))
+        self.constants[var] = kept
+        self._constant_of[id(array)] = (array, var)
+        self._constant_of[id(kept)] = (kept, var)
+        return var
+
+    def _capture(self, value: Any) -> Var:
+        outer = value.builder
+        if not outer.open or outer.level >= self.level:
+            raise leaked(value)
+        origin = value.read()
+        known = self.captured.get(origin)
+        if known is None:
+            known = (Var(origin.type), outer.value(origin))
+            self.captured[origin] = known
+            if self.concrete is not None:
+                self.concrete.define(*known)
+        return known[0]
+
+    # --- equations -------------------------------------------------------------------
+
+    def record(self, primitive: Primitive, operands: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Append an equation and return its traced result (a tuple for several)."""
+        if not self.open:
+            raise leaked(next(x for x in operands if isinstance(x, Traced) and x.builder is self))
+        inputs = tuple([self.atom(operand) for operand in operands])
+        result = primitive.result_type([atom.type for atom in inputs], params)
+        scope, where = self._context or (current_scope(), user_location())
+        if primitive.multiple:
+            outputs = tuple([Var(each) for each in result])
+            self.equations.append(Equation(primitive, inputs, params, outputs, scope, where))
+            return tuple([tracer_class(self, var) for var in outputs])
+        var = Var(result)
+        self.equations.append(Equation(primitive, inputs, params, (var,), scope, where))
+        return tracer_class(self, var)
+
+    def standing_at(self, equation: Equation) -> None:
+        """Give equations recorded from now on the scope and line of another equation."""
+        self._context = (equation.scope, equation.where)
+
+    def adopt(self, graph: Graph) -> None:
+        """Take over the constants of a graph whose variables this builder goes on using."""
+        self.constants.update(graph.constants)
+        for var, array in graph.constants.items():
+            self._constant_of[id(array)] = (array, var)
+
+    @contextmanager
+    def recording(self) -> Iterator[Builder]:
+        """Be the active builder inside the ``with`` block."""
+        _active.stack.append(self)
+        try:
+            yield self
+        finally:
+            _active.stack.pop()
+            self.open = False
+
+    def finish(self, outputs: Sequence[Atom], names: Sequence[str] = ()) -> Graph:
+        """Close the builder and return the graph; captured values are its last inputs."""
+        self.open = False
+        inputs = [*self.inputs, *(var for var, _ in self.captured.values())]
+        return Graph(inputs, self.equations, outputs, self.constants, names)
+
+    def captured_values(self) -> list[Any]:
+        """Return the outer values for the captured inputs, in order."""
+        return [value for _, value in self.captured.values()]
+
+
+def run(graph: Graph, arguments: Sequence[Any]) -> list[Any]:
+    """Run a graph on eager or traced values; traced ones record, at the original lines.
+
+    >>> import clew
+    >>> run(clew.trace(lambda x: x * 3.0)(1.0), [2.0])
+    [np.float64(6.0)]
+    """
+    return interpret(graph, arguments, _apply)
+
+
+def _apply(equation: Equation, operands: list[Any]) -> Any:
+    builder = innermost(operands)
+    if builder is None:
+        return equation.primitive.eval(np, *operands, **equation.params)
+    before = builder._context
+    builder.standing_at(equation)
+    try:
+        return builder.record(equation.primitive, operands, equation.params)
+    finally:
+        builder._context = before
+
+
+def leaked(value: Any) -> GraphError:
+    """Return the error for a traced value used outside its trace."""
+    return GraphError(
+        f"a traced value ({value.var.type}) was used after its function returned, "
+        f"or inside another trace it does not belong to",
+        "return the value from the traced function instead of storing it outside",
+    )
+
+
+def _is_repeated(array: np.ndarray) -> bool:
+    return array.size > 1 and not any(array.strides)
+
+
+def _same_bits(left: np.ndarray, right: np.ndarray) -> bool:
+    return (
+        left.shape == right.shape
+        and left.dtype == right.dtype
+        and left.tobytes() == right.tobytes()
+    )
+
+
+tracer_class: Any = None
+"""Set by ``trace.tracer``, which needs the builder and so is imported after it."""
