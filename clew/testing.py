@@ -52,7 +52,7 @@ def directional_difference(
         moved = [_moved(arg, direction, h) for arg, direction in zip(args, directions, strict=True)]
         return [np.asarray(leaf) for leaf in pytree.flatten(f(*moved))[0]]
 
-    tables: list[list[np.ndarray]] = []
+    tables: list[list[list[np.ndarray]]] = []
     best: list[np.ndarray] = []
     errors: list[np.ndarray] = []
     for level in range(7):
@@ -73,7 +73,7 @@ def directional_difference(
         else:
             for order in range(1, len(new)):
                 _improve(best, errors, new[order], new[order - 1], tables[-1][order - 1])
-        tables.append(new)  # type: ignore[arg-type]
+        tables.append(new)
     return best
 
 

@@ -37,20 +37,15 @@ def batch(graph: Graph, size: int, batched: Sequence[bool]) -> tuple[Graph, list
             builder.equations.append(equation)
             continue
         builder.standing_at(equation)
-        operands = []
-        for atom, flag in zip(equation.inputs, flags, strict=True):
-            if type(atom) is not Var:
-                operands.append(atom.value)
-            elif flag:
-                operands.append(builder.value(mapped[atom]))
-            else:
-                constant = graph.constants.get(atom)
-                operands.append(builder.value(atom) if constant is None else constant)
+        operands = [
+            builder.operand(mapped[atom] if type(atom) is Var and flag else atom)
+            for atom, flag in zip(equation.inputs, flags, strict=True)
+        ]
         with np.errstate(all="ignore"):
             result = equation.primitive.batched(size, operands, flags, equation.params)
         results = result if equation.primitive.multiple else (result,)
         for var, value in zip(equation.outputs, results, strict=True):
-            mapped[var] = builder.value(builder.atom(value)).read()
+            mapped[var] = builder.variable(value)
     outputs = [mapped.get(atom, atom) if type(atom) is Var else atom for atom in graph.outputs]
     flags = [type(atom) is Var and atom in mapped for atom in graph.outputs]
     return Graph(inputs, builder.equations, outputs, builder.constants, graph.names), flags

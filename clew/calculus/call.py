@@ -170,7 +170,7 @@ def _transposed(graph: Graph, linear: int) -> Graph:
     builder.adopt(graph)
     builder.equations += parts.primal
     cotangents = [builder.input(atom.type) for atom in graph.outputs]
-    found = pull_back(builder, parts, graph.constants, graph.outputs, cotangents)
+    found = pull_back(builder, parts, graph.outputs, cotangents)
     results = [
         zeros(var.type) if value is None else value
         for var, value in zip(graph.inputs[:linear], found, strict=True)

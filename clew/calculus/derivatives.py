@@ -109,9 +109,7 @@ def grad(
     return gradient
 
 
-def jvp(
-    f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
-) -> Any:
+def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
     """Return the value of a function and its derivative along a direction (forward mode).
 
     ``(f(x), J(x) v)`` for ``primals = (x,)`` and ``tangents = (v,)``. Tangents have the
@@ -374,7 +372,5 @@ def _converted(value: Any, kind: Type, its: Type) -> Any:
     if its.dtype == kind.dtype or not kind.inexact:
         return value
     if its.dtype.kind == "c" and kind.dtype.kind == "f":
-        raise ShapeError(
-            "a complex direction was given for a real value", "give the real part"
-        )
+        raise ShapeError("a complex direction was given for a real value", "give the real part")
     return PRIMITIVES["convert"](value, dtype=kind.dtype)

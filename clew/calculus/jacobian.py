@@ -174,5 +174,3 @@ def _unit_directions(kinds: Sequence[Type], start: int, size: int) -> list[np.nd
         directions.append(block.reshape((size, *kind.shape)))
         before += kind.size
     return directions
-
-

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clew.core.graph import Atom, Graph, Var
+from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.types import type_of
 from clew.trace import Builder
 
@@ -60,7 +60,7 @@ def push(graph: Graph, seeded: Sequence[int]) -> Pushed:
         if not any(var.type.inexact for var in equation.outputs):
             continue
         builder.standing_at(equation)
-        _push_equation(builder, graph, equation, incoming, tangents)
+        _push_equation(builder, equation, incoming, tangents)
     outputs = [
         builder.atom(tangents[atom]) if type(atom) is Var and atom in tangents else None
         for atom in graph.outputs
@@ -78,9 +78,9 @@ def push(graph: Graph, seeded: Sequence[int]) -> Pushed:
 
 
 def _push_equation(
-    builder: Builder, graph: Graph, equation: Any, incoming: list[Any], tangents: dict[Var, Any]
+    builder: Builder, equation: Equation, incoming: list[Any], tangents: dict[Var, Any]
 ) -> None:
-    primals = [_primal(builder, graph, atom) for atom in equation.inputs]
+    primals = [builder.operand(atom) for atom in equation.inputs]
     outputs = tuple(builder.value(var) for var in equation.outputs)
     multiple = equation.primitive.multiple
     result = equation.primitive.push(
@@ -94,11 +94,3 @@ def _push_equation(
                     f"for a value {var.type}"
                 )
             tangents[var] = tangent
-
-
-def _primal(builder: Builder, graph: Graph, atom: Atom) -> Any:
-    """Return a constant as itself, so that rules can compute with it at once."""
-    if type(atom) is not Var:
-        return atom.value
-    constant = graph.constants.get(atom)
-    return builder.value(atom) if constant is None else constant

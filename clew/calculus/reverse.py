@@ -54,7 +54,7 @@ def _pulled(pushed: Pushed, count: int) -> tuple[Builder, list[Var], list[Any]]:
     builder.equations += parts.primal
     tangents = [atom for atom in pushed.tangents if atom is not None]
     cotangents = [builder.input(atom.type) for atom in tangents]
-    results = pull_back(builder, parts, graph.constants, tangents, cotangents)
+    results = pull_back(builder, parts, tangents, cotangents)
     return builder, builder.inputs, results
 
 
@@ -86,9 +86,7 @@ def cut(graph: Graph, late: Sequence[Var], early_outputs: int) -> TwoStage:
     outputs = graph.outputs[early_outputs:]
     carried = _read_from_outside(parts.linear, outputs, {*late, *graph.constants})
     early = [var for var in graph.inputs if var not in set(late)]
-    first = Graph(
-        early, parts.primal, (*graph.outputs[:early_outputs], *carried), graph.constants
-    )
+    first = Graph(early, parts.primal, (*graph.outputs[:early_outputs], *carried), graph.constants)
     second = Graph((*carried, *late), parts.linear, outputs, graph.constants)
     return TwoStage(first.with_live_equations(), second.with_live_equations())
 

@@ -70,7 +70,6 @@ class _Cotangents:
 def pull_back(
     builder: Builder,
     parts: Linearized,
-    constants: dict[Var, Any],
     outputs: Sequence[Atom | None],
     cotangents: Sequence[Any],
 ) -> list[Any]:
@@ -90,7 +89,10 @@ def pull_back(
         if all(value is None for value, _ in taken):
             continue
         builder.standing_at(equation)
-        operands = [_operand(builder, constants, atom, dependent) for atom in equation.inputs]
+        # A linear operand is known by its type only; any other by its value.
+        operands = [
+            atom.type if atom in dependent else builder.operand(atom) for atom in equation.inputs
+        ]
         values, masks = _pull(equation, taken, operands)
         for atom, value, mask in zip(equation.inputs, values, masks, strict=True):
             if value is not None and atom in dependent:
@@ -109,13 +111,3 @@ def _pull(equation: Equation, taken: Sequence[Any], operands: list[Any]) -> tupl
     )
     values = primitive.pull(full, operands, equation.params)
     return values, [None] * len(operands)
-
-
-def _operand(builder: Builder, constants: dict[Var, Any], atom: Atom, dependent: set[Any]) -> Any:
-    """A linear operand is known by its type only; any other by its value."""
-    if type(atom) is not Var:
-        return atom.value
-    if atom in dependent:
-        return atom.type
-    constant = constants.get(atom)
-    return builder.value(atom) if constant is None else constant

@@ -7,7 +7,7 @@ and may share their variables: a :class:`Var` means nothing but its own identity
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from clew.core.source import Where
 from clew.core.types import Type, type_of
 
 
+@final
 class Var:
     """A variable: assigned once, known by identity."""
 
@@ -28,6 +29,7 @@ class Var:
         return f"Var({self.type})"
 
 
+@final
 class Literal:
     """A scalar constant written into an equation."""
 

@@ -36,7 +36,7 @@ class Elementwise(Primitive):
     or ``transpose`` for an operation that is linear and not a product.
     """
 
-    partials: tuple[Rule, ...] | NoDerivative | None = None
+    partials: tuple[Rule | NoDerivative, ...] | NoDerivative | None = None
     push_rule: Rule | None = None
     transpose: Rule | None = None
     linear_in: tuple[int, ...] = ()
@@ -58,9 +58,7 @@ class Elementwise(Primitive):
 
     def promoted(self, operands: Sequence[Array]) -> list[Array]:
         """Convert operands to the dtypes that the evaluation runs in."""
-        kinds = tuple(
-            type(x) if type(x) in _PYTHON_SCALARS else type_of(x).dtype for x in operands
-        )
+        kinds = tuple(type(x) if type(x) in _PYTHON_SCALARS else type_of(x).dtype for x in operands)
         targets = _promotions.get((self, kinds))
         if targets is None:
             targets = self._promotion(kinds)
@@ -150,10 +148,10 @@ class Elementwise(Primitive):
             raw = self.transpose(cotangent, *operands, **params)
         elif isinstance(self.partials, tuple) and set(wanted) <= set(self.linear_in):
             raw = [
-                scaled(self.partials[i](None, *operands, **params), cotangent)
-                if i in wanted
+                scaled(partial(None, *operands, **params), cotangent)
+                if i in wanted and not isinstance(partial, NoDerivative)
                 else None
-                for i in range(len(operands))
+                for i, partial in enumerate(self.partials)
             ]
         else:
             raise _not_linear(self)

@@ -130,22 +130,23 @@ def register(cls: Class, *, static: Sequence[str] = ()) -> Class:
     >>> flatten(Line(2.0, "a"))[0]
     [2.0]
     """
-    if not dataclasses.is_dataclass(cls):
+    kind: Any = cls
+    if not dataclasses.is_dataclass(kind):
         raise InputError(f"register: {cls.__name__} is not a dataclass", "decorate it first")
-    fields = tuple(field.name for field in dataclasses.fields(cls) if field.name not in static)
+    fields = tuple(field.name for field in dataclasses.fields(kind) if field.name not in static)
     constants = tuple(static)
 
     def split(node: Any) -> tuple[list[Any], tuple[Any, ...], tuple[str, ...]]:
         children = [getattr(node, name) for name in fields]
         return children, tuple(getattr(node, name) for name in constants), fields
 
-    def join(fixed: tuple[Any, ...], children: Sequence[Any]) -> Any:
+    def join(fixed: Any, children: Any) -> Any:
         node = object.__new__(cls)
-        for name, value in (*zip(fields, children, strict=True), *zip(constants, fixed, strict=True)):
+        for name, value in zip((*fields, *constants), (*children, *fixed), strict=True):
             object.__setattr__(node, name, value)
         return node
 
-    optree.register_pytree_node(cls, split, join, namespace=_NAMESPACE)
+    optree.register_pytree_node(kind, split, join, namespace=_NAMESPACE)
     return cls
 
 
@@ -162,7 +163,9 @@ def broadcast_prefix(prefix: Any, tree: Any) -> list[Any]:
             prefix, tree, is_leaf=lambda node: node is None, namespace=_NAMESPACE
         )
     except ValueError as error:
-        raise InputError(f"the tree of settings does not fit: {error}", "follow its structure") from None
+        raise InputError(
+            f"the tree of settings does not fit: {error}", "follow its structure"
+        ) from None
     entries = optree.tree_leaves(spread, none_is_leaf=True, namespace=_NAMESPACE)
     slots = flatten(tree)[1]._slots
     first = {slot: entry for slot, entry in reversed(list(zip(slots, entries, strict=True)))}

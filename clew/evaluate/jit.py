@@ -15,6 +15,7 @@ from clew.core.graph import Graph
 from clew.core.primitive import Traced
 from clew.core.source import user_location
 from clew.core.types import type_of
+from clew.simplify import simplify
 from clew.trace import GuardFailed, record, run
 
 _MOST_PATHS = 16
@@ -63,7 +64,7 @@ def jit(f: Callable[..., Any]) -> Callable[..., Any]:
             except GuardFailed:
                 continue
         recording = record(lambda *inner: f(*inner[:-1], **inner[-1]), trees)
-        program = _Program(recording.graph.with_live_equations(), recording.structure)
+        program = _Program(simplify(recording.graph), recording.structure)
         if len(paths) < _MOST_PATHS:
             paths.append(program)
         else:

@@ -74,6 +74,20 @@ class Builder:
         """Return a traced value for a variable of this graph."""
         return tracer_class(self, var)
 
+    def operand(self, atom: Atom) -> Any:
+        """Return an atom as an operand; a constant as itself, so rules compute with it at once."""
+        if type(atom) is not Var:
+            return atom.value
+        constant = self.constants.get(atom)
+        return self.value(atom) if constant is None else constant
+
+    def variable(self, value: Any) -> Var:
+        """Return the variable for an operand, recording an equation for a literal."""
+        atom = self.atom(value)
+        if type(atom) is not Var:
+            atom = self.record(PRIMITIVES["positive"], (value,), {}).read()
+        return atom
+
     def atom(self, value: Any) -> Atom:
         """Return the variable or literal that stands for an operand."""
         if isinstance(value, Traced):

@@ -39,7 +39,9 @@ class Expected:
 
 
 def _check(xp: Any, x: Any, *, expected: Expected) -> tuple[()]:
-    if not np.array_equal(np.asarray(x), expected.value, equal_nan=expected.value.dtype.kind == "f"):
+    if not np.array_equal(
+        np.asarray(x), expected.value, equal_nan=expected.value.dtype.kind == "f"
+    ):
         raise GuardFailed(f"expected {expected}, found {x}")
     return ()
 

@@ -7,7 +7,7 @@ Ufuncs named like a primitive record it. Everything else is looked up in ``HANDL
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -54,7 +54,7 @@ def apply_function(function: Any, args: Any, kwargs: Any) -> Any:
     return handler(*args, **kwargs)
 
 
-def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def apply_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Answer ``__array_ufunc__``: calls, and the methods that have a function of their own."""
     if method == "__call__":
         return _call(ufunc, inputs, kwargs)
@@ -89,7 +89,7 @@ def _without_none(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if value is not None or key == "axis"}
 
 
-def _call(ufunc: Any, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _call(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     out = kwargs.pop("out", None)
     mask = kwargs.pop("where", True)
     dtype = kwargs.pop("dtype", None)

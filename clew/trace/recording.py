@@ -59,18 +59,21 @@ def record(
         trees = [each.unflatten([next(rest) for _ in range(each.count)]) for each in structures]
         result = function(*trees)
         outputs, structure = pytree.flatten(result)
-        atoms = [_output(builder, leaf, name) for leaf, name in zip(outputs, structure.names, strict=True)]
+        atoms = [
+            _output(builder, leaf, name)
+            for leaf, name in zip(outputs, structure.names, strict=True)
+        ]
     graph = builder.finish(atoms, names)
     return Recording(graph, builder.captured_values(), structure)
 
 
 def _leaf_type(leaf: Any, batched: bool, name: str) -> Type:
-    if not isinstance(leaf, (np.ndarray, np.generic, Traced, float, int, complex)):
-        if not hasattr(leaf, "__array__"):
-            raise DtypeError(
-                f"argument {name} is a {type(leaf).__name__}, not an array",
-                "pass arrays and numbers; close over anything else",
-            )
+    numeric = isinstance(leaf, (np.ndarray, np.generic, Traced, float, int, complex))
+    if not numeric and not hasattr(leaf, "__array__"):
+        raise DtypeError(
+            f"argument {name} is a {type(leaf).__name__}, not an array",
+            "pass arrays and numbers; close over anything else",
+        )
     kind = type_of(leaf)
     if kind.dtype.kind not in "biufc":
         raise DtypeError(

@@ -62,16 +62,12 @@ class Tracer(Traced):
         self._var = self._own(value)
 
     def _own(self, value: Any) -> Var:
-        atom = value
         if isinstance(value, Traced) and value.builder.level > self.builder.level:
             raise TraceError(
                 f"a value of an inner trace is written into an array ({self.type}) of an outer one",
                 "return the value from the inner function instead of writing it outside",
             )
-        atom = self.builder.atom(value)
-        if type(atom) is Var:
-            return atom
-        return self.builder.record(e.positive, (value,), {}).read()
+        return self.builder.variable(value)
 
     def view(self, read: Callable[[Any], Any], put: Callable[[Any, Any], Any]) -> Tracer:
         """Return a view: ``read(parent)`` is its value, ``put(parent, value)`` the new parent."""
@@ -351,7 +347,12 @@ def _install_operators() -> None:
     compare = ("lt", e.less), ("le", e.less_equal), ("gt", e.greater), ("ge", e.greater_equal)
     for name, record in (*compare, ("eq", e.equal), ("ne", e.not_equal)):
         setattr(Tracer, f"__{name}__", _binary(record))
-    one = ("neg", e.negative), ("pos", e.positive), ("abs", e.absolute), ("invert", e.bitwise_invert)
+    one = (
+        ("neg", e.negative),
+        ("pos", e.positive),
+        ("abs", e.absolute),
+        ("invert", e.bitwise_invert),
+    )
     for name, record in one:
         setattr(Tracer, f"__{name}__", _unary(record))
 

@@ -1,0 +1,163 @@
+"""Fold constants, share equal equations, drop what does nothing, drop what nobody reads.
+
+Every rewrite leaves the results the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from clew.core.graph import Atom, Equation, Graph, Literal, Var
+
+_FOLD_ELEMENTS = 2**12
+"""Constants larger than this are not computed ahead: that would trade time for memory."""
+
+
+def simplify(graph: Graph) -> Graph:
+    """Return an equivalent graph with at most as many equations.
+
+    >>> import clew
+    >>> graph = clew.trace(lambda x: (x * x) + (x * x) * 1.0)(3.0)
+    >>> print(simplify(graph))  # doctest: +ELLIPSIS
+    graph(x: f64) {
+      a: f64 = multiply x x  # ...
+      b: f64 = add a a       # ...
+      return b
+    }
+    """
+    return _Simplifier(graph).run()
+
+
+class _Simplifier:
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._constants = dict(graph.constants)
+        self._replaced: dict[Var, Atom] = {}
+        self._seen: dict[Hashable, tuple[Var, ...]] = {}
+        self._made_by: dict[Var, Equation] = {}
+        self._equations: list[Equation] = []
+
+    def run(self) -> Graph:
+        for equation in self._graph.with_live_equations().equations:
+            self._visit(equation)
+        outputs = [self._resolve(atom) for atom in self._graph.outputs]
+        whole = Graph(
+            self._graph.inputs, self._equations, outputs, self._constants, self._graph.names
+        )
+        return whole.with_live_equations()
+
+    def _resolve(self, atom: Atom) -> Atom:
+        return self._replaced.get(atom, atom) if type(atom) is Var else atom
+
+    def _visit(self, equation: Equation) -> None:
+        inputs = tuple(self._resolve(atom) for atom in equation.inputs)
+        if inputs != equation.inputs:
+            equation = Equation(
+                equation.primitive,
+                inputs,
+                equation.params,
+                equation.outputs,
+                equation.scope,
+                equation.where,
+            )
+        if self._fold(equation) or self._forward(equation):
+            return
+        key = (
+            equation.primitive,
+            tuple(_atom_key(atom) for atom in inputs),
+            tuple((name, _value_key(value)) for name, value in equation.params.items()),
+        )
+        known = self._seen.get(key)
+        if known is not None:
+            self._replaced.update(zip(equation.outputs, known, strict=True))
+            return
+        self._seen[key] = equation.outputs
+        self._made_by.update(dict.fromkeys(equation.outputs, equation))
+        self._equations.append(equation)
+
+    def _fold(self, equation: Equation) -> bool:
+        """Compute an equation of constants now, if what it gives is small."""
+        if not equation.outputs or sum(v.type.size for v in equation.outputs) > _FOLD_ELEMENTS:
+            return False
+        operands = []
+        for atom in equation.inputs:
+            if type(atom) is Var and atom not in self._constants:
+                return False
+            operands.append(self._constants[atom] if type(atom) is Var else atom.value)
+        with np.errstate(all="ignore"):
+            result = equation.primitive.eval(np, *operands, **equation.params)
+        results = result if equation.primitive.multiple else (result,)
+        for var, value in zip(equation.outputs, results, strict=True):
+            if var.type.shape == ():
+                self._replaced[var] = Literal(np.asarray(value)[()])
+            else:
+                self._constants[var] = np.array(value)
+        return True
+
+    def _forward(self, equation: Equation) -> bool:
+        """Replace an equation that gives its operand back by the operand."""
+        if len(equation.outputs) != 1:
+            return False
+        same = self._same_as(equation)
+        if same is None or same.type != equation.outputs[0].type:
+            return False
+        self._replaced[equation.outputs[0]] = same
+        return True
+
+    def _same_as(self, equation: Equation) -> Atom | None:
+        name = equation.primitive.name
+        inputs = equation.inputs
+        if name in ("reshape", "broadcast_to", "convert", "positive"):
+            return inputs[0]
+        if name == "multiply":
+            if _is_one(inputs[0]):
+                return inputs[1]
+            return inputs[0] if _is_one(inputs[1]) else None
+        if name == "divide":
+            return inputs[0] if _is_one(inputs[1]) else None
+        if name == "transpose":
+            return self._untransposed(equation)
+        return self._undone(equation, name)
+
+    def _untransposed(self, equation: Equation) -> Atom | None:
+        axes = equation.params["axes"]
+        if axes == tuple(range(len(axes))):
+            return equation.inputs[0]
+        before = self._before(equation, "transpose")
+        if before is None:
+            return None
+        chained = tuple(before.params["axes"][axis] for axis in axes)
+        return before.inputs[0] if chained == tuple(range(len(axes))) else None
+
+    def _undone(self, equation: Equation, name: str) -> Atom | None:
+        if name not in ("negative", "conjugate"):
+            return None
+        before = self._before(equation, name)
+        return None if before is None else before.inputs[0]
+
+    def _before(self, equation: Equation, name: str) -> Equation | None:
+        atom = equation.inputs[0]
+        before = self._made_by.get(atom) if type(atom) is Var else None
+        return before if before is not None and before.primitive.name == name else None
+
+
+def _is_one(atom: Atom) -> bool:
+    return type(atom) is Literal and bool(atom.value == 1)
+
+
+def _atom_key(atom: Atom) -> Hashable:
+    if type(atom) is Var:
+        return atom
+    value = np.asarray(atom.value)
+    return value.dtype.str, value.tobytes()
+
+
+def _value_key(value: Any) -> Hashable:
+    if isinstance(value, slice):
+        return "slice", value.start, value.stop, value.step
+    if isinstance(value, tuple):
+        return tuple(_value_key(item) for item in value)
+    return type(value).__name__, value
