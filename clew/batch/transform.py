@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from clew.core.graph import Graph, Var
+from clew.core.graph import Equation, Graph, Var
 from clew.core.types import Type
 from clew.trace import Builder
 
@@ -23,29 +21,32 @@ def batch(graph: Graph, size: int, batched: Sequence[bool]) -> tuple[Graph, list
       return a
     }
     """
-    builder = Builder()
-    builder.adopt(graph)
     mapped: dict[Var, Var] = {}
-    inputs = []
     for var, flag in zip(graph.inputs, batched, strict=True):
         if flag:
             mapped[var] = Var(Type((size, *var.type.shape), var.type.dtype))
-        inputs.append(mapped.get(var, var))
-    for equation in graph.equations:
-        flags = [type(atom) is Var and atom in mapped for atom in equation.inputs]
-        if not any(flags):
-            builder.equations.append(equation)
-            continue
-        builder.standing_at(equation)
-        operands = [
-            builder.operand(mapped[atom] if type(atom) is Var and flag else atom)
-            for atom, flag in zip(equation.inputs, flags, strict=True)
-        ]
-        with np.errstate(all="ignore"):
-            result = equation.primitive.batched(size, operands, flags, equation.params)
-        results = result if equation.primitive.multiple else (result,)
-        for var, value in zip(equation.outputs, results, strict=True):
-            mapped[var] = builder.variable(value)
+    with Builder.transforming(graph) as builder:
+        for equation in graph.equations:
+            _batch_equation(builder, equation, size, mapped)
+    inputs = [mapped.get(var, var) for var in graph.inputs]
     outputs = [mapped.get(atom, atom) if type(atom) is Var else atom for atom in graph.outputs]
     flags = [type(atom) is Var and atom in mapped for atom in graph.outputs]
-    return Graph(inputs, builder.equations, outputs, builder.constants, graph.names), flags
+    return builder.transformed(inputs, outputs, graph.names), flags
+
+
+def _batch_equation(
+    builder: Builder, equation: Equation, size: int, mapped: dict[Var, Var]
+) -> None:
+    flags = [type(atom) is Var and atom in mapped for atom in equation.inputs]
+    if not any(flags):
+        builder.equations.append(equation)
+        return
+    builder.standing_at(equation)
+    operands = [
+        builder.operand(mapped[atom] if type(atom) is Var and flag else atom)
+        for atom, flag in zip(equation.inputs, flags, strict=True)
+    ]
+    result = equation.primitive.batched(size, operands, flags, equation.params)
+    results = result if equation.primitive.multiple else (result,)
+    for var, value in zip(equation.outputs, results, strict=True):
+        mapped[var] = builder.variable(value)

@@ -15,7 +15,7 @@ import numpy as np
 
 from clew.batch import batch, vmap
 from clew.calculus.push import push
-from clew.calculus.transpose import pull_back, split
+from clew.calculus.transpose import transpose
 from clew.core import pytree
 from clew.core.errors import DerivativeError
 from clew.core.graph import Graph, interpret
@@ -150,35 +150,27 @@ def _pull_as_graph(name: str, rule: Rule, primals: Sequence[Any], outputs: Seque
         found = pytree.flatten(found)[0]
         return tuple(_checked(name, "pull", found, [type_of(x) for x in primals]))
 
-    kinds = [type_of(x) for x in (*outputs, *primals, *outputs)]
-    builder = Builder()
-    with builder.recording():
-        found = flat(*(builder.input(kind) for kind in kinds))
+    with Builder.transforming(Graph((), (), ())) as builder:
+        operands = (*outputs, *primals, *outputs)
+        found = flat(*(builder.input(type_of(x)) for x in operands))
         atoms = [builder.atom(value) for value in found]
-    if builder.captured:
-        raise DerivativeError(
-            f"custom_rule {name}: pull reads traced values that are not its arguments",
-            "pass them to the function as arguments",
-        )
-    return builder.finish(atoms)
+    return builder.transformed(builder.inputs, atoms, ())
 
 
-def _transposed(graph: Graph, linear: int) -> Graph:
-    """Transpose a graph that is linear in its first inputs, with the rest held."""
-    parts = split(graph, graph.inputs[:linear])
-    builder = Builder()
-    builder.adopt(graph)
-    builder.equations += parts.primal
-    cotangents = [builder.input(atom.type) for atom in graph.outputs]
-    found = pull_back(builder, parts, graph.outputs, cotangents)
-    results = [
-        zeros(var.type) if value is None else value
-        for var, value in zip(graph.inputs[:linear], found, strict=True)
-    ]
-    atoms = [builder.atom(value) for value in results]
-    inputs = [*builder.inputs, *graph.inputs[linear:]]
-    builder.open = False
-    return Graph(inputs, builder.equations, atoms, builder.constants).with_live_equations()
+def _transposed(graph: Graph, count: int) -> Graph:
+    """Transpose a pull-back: inputs are tangents, then what the pull-back held."""
+    seeds = graph.inputs[: _pulled_outputs(graph, count)]
+    backward, has_path = transpose(graph, seeds, graph.outputs, ())
+    held = len(graph.inputs) - len(seeds)
+    found = iter(backward.outputs)
+    with Builder.transforming(backward) as builder:
+        builder.equations += backward.equations
+        atoms = [
+            next(found) if flag else builder.atom(zeros(var.type))
+            for var, flag in zip(seeds, has_path, strict=True)
+        ]
+    inputs = (*backward.inputs[held:], *backward.inputs[:held])
+    return builder.transformed(inputs, atoms, ())
 
 
 def _pulled_outputs(graph: Graph, count: int) -> int:
@@ -186,7 +178,7 @@ def _pulled_outputs(graph: Graph, count: int) -> int:
 
 
 def _eval_pulled(xp: Any, *operands: Any, graph: Graph, count: int) -> tuple[Any, ...]:
-    forward = _transposed(graph, _pulled_outputs(graph, count))
+    forward = _transposed(graph, count)
     return _evaluated(xp, forward, operands)
 
 
@@ -200,7 +192,7 @@ def _push_pulled(
     primals: Any, tangents: Any, outputs: Any, *, graph: Graph, count: int
 ) -> Sequence[Any]:
     """Differentiate the transposed graph, in the direction and in what is held."""
-    forward = _transposed(graph, _pulled_outputs(graph, count))
+    forward = _transposed(graph, count)
     seeded = [i for i, tangent in enumerate(tangents) if tangent is not None]
     if all(i < count for i in seeded):
         full = [
@@ -217,7 +209,7 @@ def _push_pulled(
 def _batch_pulled(
     size: int, operands: Any, batched: Any, *, graph: Graph, count: int
 ) -> Sequence[Any]:
-    forward = _transposed(graph, _pulled_outputs(graph, count))
+    forward = _transposed(graph, count)
     wide, flags = batch(forward, size, list(batched))
     return _with_batches(run(wide, operands), flags, size)
 

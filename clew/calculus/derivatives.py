@@ -210,8 +210,7 @@ def linear_stages(
     """Linearise a recording at a point: the stages, the values, what is carried, the paths."""
     graph = recording.graph
     count = len(graph.outputs)
-    with np.errstate(all="ignore"):
-        pushed = push(graph, seeded)
+    pushed = push(graph, seeded)
     late = pushed.graph.inputs[len(graph.inputs) :]
     stages = cut(pushed.graph, late, count)
     value, carried = stages.start([*leaves, *recording.captured], count)

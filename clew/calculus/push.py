@@ -46,40 +46,33 @@ def push(graph: Graph, seeded: Sequence[int]) -> Pushed:
       return b, e
     }
     """
-    builder = Builder()
-    builder.adopt(graph)
     tangents: dict[Var, Any] = {}
-    for number in seeded:
-        var = graph.inputs[number]
-        tangents[var] = builder.input(var.type)
-    for equation in graph.equations:
-        builder.equations.append(equation)
-        incoming = [tangents.get(atom) if type(atom) is Var else None for atom in equation.inputs]
-        if all(tangent is None for tangent in incoming):
-            continue
-        if not any(var.type.inexact for var in equation.outputs):
-            continue
-        builder.standing_at(equation)
-        _push_equation(builder, equation, incoming, tangents)
-    outputs = [
-        builder.atom(tangents[atom]) if type(atom) is Var and atom in tangents else None
-        for atom in graph.outputs
-    ]
-    found = [atom for atom in outputs if atom is not None]
-    result = Graph(
+    with Builder.transforming(graph) as builder:
+        for number in seeded:
+            var = graph.inputs[number]
+            tangents[var] = builder.input(var.type)
+        for equation in graph.equations:
+            builder.equations.append(equation)
+            _push_equation(builder, equation, tangents)
+        outputs = tuple(
+            builder.atom(tangents[atom]) if type(atom) is Var and atom in tangents else None
+            for atom in graph.outputs
+        )
+    result = builder.transformed(
         (*graph.inputs, *builder.inputs),
-        builder.equations,
-        (*graph.outputs, *found),
-        builder.constants,
+        (*graph.outputs, *(atom for atom in outputs if atom is not None)),
         graph.names,
     )
-    builder.open = False
-    return Pushed(result, tuple(seeded), tuple(outputs))
+    return Pushed(result, tuple(seeded), outputs)
 
 
-def _push_equation(
-    builder: Builder, equation: Equation, incoming: list[Any], tangents: dict[Var, Any]
-) -> None:
+def _push_equation(builder: Builder, equation: Equation, tangents: dict[Var, Any]) -> None:
+    incoming = [tangents.get(atom) if type(atom) is Var else None for atom in equation.inputs]
+    if all(tangent is None for tangent in incoming):
+        return
+    if not any(var.type.inexact for var in equation.outputs):
+        return
+    builder.standing_at(equation)
     primals = [builder.operand(atom) for atom in equation.inputs]
     outputs = tuple(builder.value(var) for var in equation.outputs)
     multiple = equation.primitive.multiple

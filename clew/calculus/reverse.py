@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from clew.calculus.push import Pushed, push
-from clew.calculus.transpose import pull_back, split
+from clew.calculus.push import push
+from clew.calculus.transpose import split, transpose
 from clew.core.graph import Equation, Graph, Var
-from clew.trace import Builder, run
+from clew.trace import run
 
 
 def pull_graph(
@@ -33,29 +33,13 @@ def pull_graph(
       return b, e
     }
     """
-    with np.errstate(all="ignore"):
-        pushed = push(graph, seeded)
-        if wanted is not None:
-            pushed = pushed.only(wanted)
-        builder, cotangents, results = _pulled(pushed, len(graph.inputs))
-    outputs = (*graph.outputs, *(builder.atom(r) for r in results if r is not None))
-    inputs = (*graph.inputs, *cotangents)
-    whole = Graph(inputs, builder.equations, outputs, builder.constants, graph.names)
-    has_output = [tangent is not None for tangent in pushed.tangents]
-    builder.open = False
-    return whole.with_live_equations(), has_output, [result is not None for result in results]
-
-
-def _pulled(pushed: Pushed, count: int) -> tuple[Builder, list[Var], list[Any]]:
-    graph = pushed.graph
-    parts = split(graph, graph.inputs[count:])
-    builder = Builder()
-    builder.adopt(graph)
-    builder.equations += parts.primal
-    tangents = [atom for atom in pushed.tangents if atom is not None]
-    cotangents = [builder.input(atom.type) for atom in tangents]
-    results = pull_back(builder, parts, tangents, cotangents)
-    return builder, builder.inputs, results
+    pushed = push(graph, seeded)
+    if wanted is not None:
+        pushed = pushed.only(wanted)
+    seeds = pushed.graph.inputs[len(graph.inputs) :]
+    outputs = [atom for atom in pushed.tangents if atom is not None]
+    whole, has_path = transpose(pushed.graph, seeds, outputs, graph.outputs)
+    return whole, [tangent is not None for tangent in pushed.tangents], has_path
 
 
 @dataclass(frozen=True)

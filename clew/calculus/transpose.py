@@ -67,16 +67,33 @@ class _Cotangents:
         return self._values.pop(var, None), self._masks.pop(var, None)
 
 
-def pull_back(
+def transpose(
+    graph: Graph, seeds: Sequence[Var], outputs: Sequence[Atom], kept: Sequence[Atom]
+) -> tuple[Graph, list[bool]]:
+    """Transpose the part of a graph that is linear in its inputs ``seeds``.
+
+    Returns a graph with the other inputs, then a cotangent for each of the linear
+    ``outputs``; it gives the ``kept`` outputs, then the cotangent of each seed that has a
+    path. The list says which seeds those are.
+    """
+    parts = split(graph, seeds)
+    with Builder.transforming(graph) as builder:
+        builder.equations += parts.primal
+        cotangents = [builder.input(atom.type) for atom in outputs]
+        found = _pull_back(builder, parts, outputs, cotangents)
+        results = [builder.atom(value) for value in found if value is not None]
+    early = [var for var in graph.inputs if var not in set(seeds)]
+    whole = builder.transformed((*early, *builder.inputs), (*kept, *results), graph.names)
+    return whole.with_live_equations(), [value is not None for value in found]
+
+
+def _pull_back(
     builder: Builder,
     parts: Linearized,
-    outputs: Sequence[Atom | None],
+    outputs: Sequence[Atom],
     cotangents: Sequence[Any],
 ) -> list[Any]:
-    """Append the transposed linear part to ``builder``; return one cotangent per seed.
-
-    None stands for "no path". ``outputs`` are the tangent outputs, ``cotangents`` theirs.
-    """
+    """Record the linear equations transposed; return one cotangent, or None, per seed."""
     dependent: set[Any] = set(parts.seeds)
     for equation in parts.linear:
         dependent.update(equation.outputs)

@@ -130,9 +130,9 @@ def register(cls: Class, *, static: Sequence[str] = ()) -> Class:
     >>> flatten(Line(2.0, "a"))[0]
     [2.0]
     """
-    kind: Any = cls
-    if not dataclasses.is_dataclass(kind):
+    if not dataclasses.is_dataclass(cls):
         raise InputError(f"register: {cls.__name__} is not a dataclass", "decorate it first")
+    kind: Any = cls
     fields = tuple(field.name for field in dataclasses.fields(kind) if field.name not in static)
     constants = tuple(static)
 
@@ -147,7 +147,7 @@ def register(cls: Class, *, static: Sequence[str] = ()) -> Class:
         return node
 
     optree.register_pytree_node(kind, split, join, namespace=_NAMESPACE)
-    return cls
+    return kind
 
 
 def broadcast_prefix(prefix: Any, tree: Any) -> list[Any]:

@@ -437,5 +437,3 @@ left_shift = _integer("left_shift")
 right_shift = _integer("right_shift")
 gcd = _integer("gcd")
 lcm = _integer("lcm")
-
-

@@ -48,9 +48,7 @@ transpose = linear(
     eval=lambda xp, x, *, axes: xp.transpose(x, axes),
     type=lambda x, *, axes: Type(tuple(x.shape[axis] for axis in axes), x.dtype),
     transpose=lambda t, x, *, axes: (transpose(t, axes=_inverse(axes)),),
-    batch=lambda size, x, batched, *, axes: transpose(
-        x[0], axes=(0, *(axis + 1 for axis in axes))
-    ),
+    batch=lambda size, x, batched, *, axes: transpose(x[0], axes=(0, *(axis + 1 for axis in axes))),
     moves=True,
 )
 

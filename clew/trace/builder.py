@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from clew.core.errors import DtypeError, GraphError
+from clew.core.errors import DerivativeError, DtypeError, GraphError
 from clew.core.graph import Atom, Equation, Graph, Literal, Var, interpret
 from clew.core.primitive import PRIMITIVES, Primitive, Traced, innermost
 from clew.core.source import Where, current_scope, user_location
@@ -163,12 +163,6 @@ class Builder:
         """Give equations recorded from now on the scope and line of another equation."""
         self._context = (equation.scope, equation.where)
 
-    def adopt(self, graph: Graph) -> None:
-        """Take over the constants of a graph whose variables this builder goes on using."""
-        self.constants.update(graph.constants)
-        for var, array in graph.constants.items():
-            self._constant_of[id(array)] = (array, var)
-
     @contextmanager
     def recording(self) -> Iterator[Builder]:
         """Be the active builder inside the ``with`` block."""
@@ -183,6 +177,28 @@ class Builder:
         """Close the builder and return the graph; captured values are its last inputs."""
         self.open = False
         inputs = [*self.inputs, *(var for var, _ in self.captured.values())]
+        return Graph(inputs, self.equations, outputs, self.constants, names)
+
+    @classmethod
+    @contextmanager
+    def transforming(cls, graph: Graph) -> Iterator[Builder]:
+        """Be the active builder of a new graph that goes on using another's variables."""
+        builder = cls()
+        builder.constants.update(graph.constants)
+        for var, array in graph.constants.items():
+            builder._constant_of[id(array)] = (array, var)
+        with np.errstate(all="ignore"), builder.recording():
+            yield builder
+
+    def transformed(
+        self, inputs: Sequence[Var], outputs: Sequence[Atom], names: Sequence[str]
+    ) -> Graph:
+        """Return the graph of a transform, whose rules may read nothing but their operands."""
+        if self.captured:
+            raise DerivativeError(
+                "a derivative rule reads traced values that are not its arguments",
+                "pass them to the function as arguments",
+            )
         return Graph(inputs, self.equations, outputs, self.constants, names)
 
     def captured_values(self) -> list[Any]:
