@@ -1,6 +1,6 @@
 """Clew: write the forward process in NumPy; find its causes; see how the gradient got back."""
 
-from clew import testing
+from clew import numpy, testing
 from clew.batch import vmap
 from clew.calculus import (
     NoPath,
@@ -53,6 +53,7 @@ __all__ = [
     "jit",
     "jvp",
     "linearize",
+    "numpy",
     "scope",
     "stop_gradient",
     "testing",

@@ -44,8 +44,9 @@ def directional_difference(
     Central differences with steps h, h/2, h/4, ... are extrapolated (Ridders 1982); the
     entry of the table that changes least is taken, element by element.
 
-    >>> float(directional_difference(np.sin, [0.0], [1.0])[0])  # doctest: +ELLIPSIS
-    1.000000...
+    >>> slope = directional_difference(np.sin, [1.0], [1.0])[0]
+    >>> bool(abs(slope - np.cos(1.0)) < 1e-10)
+    True
     """
 
     def at(h: float) -> list[np.ndarray]:

@@ -78,7 +78,7 @@ def _others(x: Array, shape: tuple[int, ...], axis: Axes) -> Array:
 def _push_prod(primals: Any, tangents: Any, y: Array, *, axis: Axes) -> Array:
     (x,), (dx,) = primals, tangents
     shape = type_of(x).shape
-    if any(shape[i] == 0 for i in axis):
+    if 0 in [shape[i] for i in axis]:
         return None
     return sum(PRIMITIVES["multiply"](_others(x, shape, axis), dx), axis=axis)
 

@@ -5,6 +5,7 @@ from clew.trace.guards import GuardFailed
 from clew.trace.protocols import implements
 from clew.trace.recording import Recording, record
 from clew.trace.tracer import Tracer
+from clew.trace import methods as _methods  # gives Tracer its methods
 
 __all__ = [
     "Builder",

@@ -231,7 +231,7 @@ def _apply(equation: Equation, operands: list[Any]) -> Any:
 def leaked(value: Any) -> GraphError:
     """Return the error for a traced value used outside its trace."""
     return GraphError(
-        f"a traced value ({value.var.type}) was used after its function returned, "
+        f"a traced value ({value.type}) was used after its function returned, "
         f"or inside another trace it does not belong to",
         "return the value from the traced function instead of storing it outside",
     )

@@ -57,7 +57,16 @@ def get_item(x: Any, key: Any) -> Any:
         return _read(plan, x)
     if plan.scalar and key is not Ellipsis and not _has_ellipsis(key):
         return _read(plan, x)
-    return x.view(lambda parent: _read(plan, parent), lambda parent, v: _write(plan, parent, v))
+    return x.view(
+        lambda parent: _read(plan, parent),
+        lambda parent, value: _write(plan, parent, value),
+        lambda array: array[key],
+    )
+
+
+def pick(x: Any, key: Any) -> Any:
+    """Return ``x[key]``, not as a view; ``x`` may be eager and the index traced."""
+    return _read(make_plan(x, key), x)
 
 
 def set_item(x: Any, key: Any, value: Any) -> None:

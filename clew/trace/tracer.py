@@ -32,7 +32,7 @@ class Tracer(Traced):
     from the actual inputs and guarded.
     """
 
-    __slots__ = ("_parent", "_put", "_read", "_seen", "_var", "builder")
+    __slots__ = ("_layout", "_parent", "_put", "_read", "_seen", "_var", "builder")
 
     def __init__(self, builder: Any, var: Var) -> None:
         self.builder = builder
@@ -69,15 +69,32 @@ class Tracer(Traced):
             )
         return self.builder.variable(value)
 
-    def view(self, read: Callable[[Any], Any], put: Callable[[Any, Any], Any]) -> Tracer:
-        """Return a view: ``read(parent)`` is its value, ``put(parent, value)`` the new parent."""
+    def view(
+        self,
+        read: Callable[[Any], Any],
+        put: Callable[[Any, Any], Any],
+        layout: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Tracer:
+        """Return a view: ``read(parent)`` is its value, ``put(parent, value)`` the new parent.
+
+        ``layout`` does to a NumPy array what the view does; ``read`` itself if not given.
+        """
         present = self.read()
         child = Tracer(self.builder, self.builder.atom(read(self)))
         child._parent = self
         child._read = read
         child._put = put
         child._seen = present
+        child._layout = layout or read
         return child
+
+    def layout(self) -> np.ndarray:
+        """Return a stand-in with the strides NumPy's array would have, and no memory."""
+        if self._parent is not None:
+            return self._layout(self._parent.layout())
+        strides = np.cumprod((1, *self.shape[:0:-1]))[::-1][: self.ndim]
+        one = np.zeros(1, np.int8)
+        return np.lib.stride_tricks.as_strided(one, self.shape, strides, writeable=False)
 
     def snapshot(self) -> Tracer:
         """Return the present value as an array of its own."""
@@ -89,11 +106,6 @@ class Tracer(Traced):
         return self._parent is not None
 
     # --- what NumPy arrays say of themselves -----------------------------------------
-
-    @property
-    def var(self) -> Var:
-        """The variable this value was last read as."""
-        return self._var
 
     @property
     def type(self) -> Type:

@@ -1,0 +1,52 @@
+# Two commands do everything: `make demo` and `make test`. Each makes what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint docs bench wheel clean
+
+demo: $(VENV)/.base
+	$(BIN)/python examples/unrender/matte_ball.py --report out/report.html
+	@echo "report: $(CURDIR)/out/report.html"
+
+test: lint $(VENV)/.test wheel
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q docs out/docs
+	@echo "docs: $(CURDIR)/out/docs/index.html"
+
+bench: $(VENV)/.base
+	$(BIN)/python -m benchmarks
+
+# The wheel, installed in an environment of its own, outside the source tree.
+wheel: $(VENV)/.test
+	rm -rf out/wheel && mkdir -p out/wheel
+	$(BIN)/python -m build --wheel --outdir out/wheel . >out/wheel/build.log 2>&1 || { cat out/wheel/build.log; exit 1; }
+	$(PYTHON) -m venv out/wheel/venv
+	out/wheel/venv/bin/python -m pip --disable-pip-version-check -q install out/wheel/*.whl
+	cd out/wheel && venv/bin/python -W error -c "import clew; assert float(clew.grad(lambda x: x * x)(3.0)) == 6.0; print('wheel', clew.__version__, 'works')"
+	cd out/wheel && venv/bin/clew --help >/dev/null
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e ".[test,docs]"
+	touch $@ $(VENV)/.base
+
+$(VENV)/.docs: $(VENV)/.test
+	touch $@
+
+clean:
+	rm -rf $(VENV) out
