@@ -29,11 +29,13 @@ from clew.core.errors import (
 from clew.core.graph import Graph
 from clew.core.source import scope
 from clew.evaluate import evaluate, jit, trace
+from clew.solve import Constraint, Problem, Solution, solve
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClewError",
+    "Constraint",
     "DerivativeError",
     "DtypeError",
     "Graph",
@@ -41,7 +43,9 @@ __all__ = [
     "IndexingError",
     "InputError",
     "NoPath",
+    "Problem",
     "ShapeError",
+    "Solution",
     "TraceError",
     "composite",
     "custom_rule",
@@ -55,6 +59,7 @@ __all__ = [
     "linearize",
     "numpy",
     "scope",
+    "solve",
     "stop_gradient",
     "testing",
     "trace",

@@ -54,7 +54,7 @@ class DtypeError(ClewError, TypeError):
     ...     clew.trace(lambda x: x & 1)(1.5)
     ... except DtypeError as error:
     ...     print(error.asked)
-    bitwise_and: not defined for float64, int64
+    bitwise_and: not defined for float64, float64
     """
 
 
