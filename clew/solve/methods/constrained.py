@@ -15,10 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from clew.solve.linear_models import bounded_least_squares
 from clew.solve.methods.base import Method, Observer, State, first_state, largest
 from clew.solve.objective import Objective
 
 Array = np.ndarray
+TOUCHING = 1e-8  # a constraint this close to its end, relatively, is active
 
 
 class Replay:
@@ -110,6 +112,8 @@ class SciPyMethod(Method):
         def after_iteration(x: Array, *_: Any) -> None:
             nonlocal last
             last = told.state_at(np.array(x), last)
+            if self.arrived(last, told.gradient(last["x"])):
+                last = {**last, "stop": "optimal", "message": "no allowed step lowers the loss"}
             if observe(last):
                 raise _Enough
 
@@ -137,6 +141,10 @@ class SciPyMethod(Method):
     def succeeded(self, result: Any) -> bool:
         """Say whether SciPy met its own criteria."""
         return bool(result.success)
+
+    def arrived(self, state: State, gradient: Array) -> bool:
+        """Say whether an iteration ended at a solution by our own criteria."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -177,7 +185,8 @@ class TrustConstr(SciPyMethod):
     Parameters
     ----------
     tolerance : float
-        Ends when the gradient of the Lagrangian, or the trust radius, is below this.
+        Ends when what the constraints leave of the gradient has fallen to this part of it, and
+        they are met as well; or when the trust radius is below this.
 
     >>> TrustConstr().name
     'trust-constr'
@@ -199,11 +208,16 @@ class TrustConstr(SciPyMethod):
             bounds=bounds if told.objective.bounded else None,
             constraints=told.for_trust_constr(),
             callback=after_iteration,
-            options={"gtol": self.tolerance, "xtol": self.tolerance, "maxiter": 10**7},
+            options={"gtol": 1e-15, "xtol": self.tolerance, "maxiter": 10**7},
         )
 
     def succeeded(self, result: Any) -> bool:
         return result.status in (1, 2)
+
+    def arrived(self, state: State, gradient: Array) -> bool:
+        # SciPy's own gtol does not look at complementarity, and ends up to 1e-4 away
+        small = self.tolerance * max(largest(gradient), 1e-3)
+        return state["gradient_norm"] <= small and state["violation"] <= self.tolerance
 
 
 class _Told:
@@ -295,15 +309,12 @@ class _Told:
         both = self._both(x)
         constraints = self.objective.constraints
         values = [self.constraint(number, x) for number in range(len(constraints))]
-        normals = [
-            self.constraint_jacobian(number, x)[_active(each, values[number])]
-            for number, each in enumerate(constraints)
-        ]
+        jacobians = [self.constraint_jacobian(number, x) for number in range(len(constraints))]
         return {
             **before,
             "x": x,
             "loss": float(both[0]),
-            "gradient_norm": _remaining(self.objective, x, both[1:], normals),
+            "gradient_norm": _remaining(self.objective, x, both[1:], values, jacobians),
             "step_length": float(np.linalg.norm(x - before["x"])),
             "violation": _violation(self.objective, values),
             "record": self.record,
@@ -324,21 +335,29 @@ def _operator(size: int, product: Callable[[Array], Array]) -> Any:
     return operator((size, size), matvec=product, dtype=np.float64)
 
 
-def _active(constraint: Any, value: Array) -> Array:
-    near = 1e-6 * np.maximum(1.0, np.abs(value))
-    return (value <= constraint.lower + near) | (value >= constraint.upper - near)
+def _remaining(
+    objective: Objective, x: Array, gradient: Array, values: list[Array], jacobians: list[Array]
+) -> float:
+    """Return what is left of the gradient when the walls that stand in its way hold against it.
 
-
-def _remaining(objective: Objective, x: Array, gradient: Array, normals: list[Array]) -> float:
-    """Return what is left of the gradient along directions that the constraints allow."""
-    near = 1e-6 * np.maximum(1.0, np.abs(x))
-    held = (x <= objective.lower + near) | (x >= objective.upper - near)
-    rest = np.where(held, 0.0, gradient)
-    stacked = np.vstack([*normals, np.zeros((0, x.size))])
-    if stacked.size:
-        walls = np.where(held, 0.0, stacked).T
-        rest = rest - walls @ np.linalg.lstsq(walls, rest, rcond=None)[0]
-    return largest(rest)
+    A wall that the point touches can only push inwards, so its multiplier has one sign
+    (the Karush-Kuhn-Tucker conditions).
+    """
+    places = [x, *values]
+    ends = [(objective.lower, objective.upper)]
+    ends += [(each.lower, each.upper) for each in objective.constraints]
+    normals = np.vstack([np.eye(x.size), *jacobians])
+    lower, upper = (np.concatenate([pair[side] for pair in ends]) for side in (0, 1))
+    at = np.concatenate(places)
+    near = TOUCHING * np.maximum(1.0, np.abs(at))
+    high = np.where(at <= lower + near, np.inf, 0.0)
+    low = np.where(at >= upper - near, -np.inf, 0.0)
+    touched = (low < 0) | (high > 0)
+    if not touched.any():
+        return largest(gradient)
+    walls = normals[touched].T
+    push = bounded_least_squares(walls, gradient, low[touched], high[touched])
+    return largest(gradient - walls @ push)
 
 
 def _violation(objective: Objective, values: list[Array]) -> float:

@@ -1,0 +1,1 @@
+"""Measurements, as ratios against peers or limits; ``make bench`` runs them all."""
