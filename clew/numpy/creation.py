@@ -37,21 +37,22 @@ def _creating(function: Callable[..., Any]) -> Callable[..., Any]:
 zeros = _creating(np.zeros)
 ones = _creating(np.ones)
 empty = _creating(np.empty)
-full_concrete = _creating(np.full)
 arange = _creating(np.arange)
 eye = _creating(np.eye)
 identity = _creating(np.identity)
 tri = _creating(np.tri)
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None, **kwargs: Any) -> Any:
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None
+) -> Any:
     """Return an array filled with one value, which may be traced.
 
     >>> full(2, 3.0)
     array([3., 3.])
     """
     if not isinstance(fill_value, Traced):
-        return full_concrete(shape, fill_value, dtype, **kwargs)
+        return _traced(np.full(shape, fill_value, dtype, order, device=device))
     return _filled(fill_value, shape, dtype or type_of(fill_value).dtype)
 
 
@@ -73,15 +74,17 @@ def array(
     return result.reshape((1,) * missing + type_of(result).shape) if missing > 0 else result
 
 
-def asarray(a: Any, dtype: Any = None, **kwargs: Any) -> Any:
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None
+) -> Any:
     """Return an array, without a copy where it is one.
 
     >>> asarray([1, 2])
     array([1, 2])
     """
     if _holds_traced(a):
-        return array(a, dtype, copy=False)
-    return np.asarray(a, dtype, **kwargs)
+        return array(a, dtype, copy=bool(copy))
+    return np.asarray(a, dtype, order, device=device, copy=copy)
 
 
 def _holds_traced(value: Any) -> bool:

@@ -1,53 +1,25 @@
-"""Traced forms of ``numpy.fft``."""
-
-from __future__ import annotations
+"""``clew.numpy.fft``: NumPy's; traced values reach the forms in ``clew.numpy.transforms``."""
 
 from typing import Any
 
 import numpy as np
 from numpy.fft import *  # noqa: F403
-
-from clew.core.types import type_of
-from clew.numpy.support import Array, axes_of, operand, traced_form
-from clew.ops import fft as f
-
-for _name in ("fft", "ifft", "rfft", "irfft", "fftn", "ifftn", "rfftn", "irfftn"):
-    _function = getattr(f, _name)
-    traced_form(getattr(np.fft, _name))(
-        lambda a, *args, _f=_function, **kwargs: _f(operand(a), *args, **kwargs)
-    )
-for _name in ("fft2", "ifft2", "rfft2", "irfft2"):
-    _function = getattr(f, _name[:-1] + "n")
-    traced_form(getattr(np.fft, _name))(
-        lambda a, s=None, axes=(-2, -1), norm=None, _f=_function: _f(operand(a), s, axes, norm)
-    )
+from numpy.fft import __all__  # noqa: F401
 
 
-@traced_form(np.fft.hfft)
-def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
-    """Transform of a signal with Hermitian symmetry: real."""
-    swapped = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
-    return f.irfft(np.conj(operand(a)), n, axis, swapped[norm])
+def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> np.ndarray:
+    """Return the frequencies of a transform's bins, in cycles per unit of ``d``.
+
+    >>> fftfreq(4)
+    array([ 0.  ,  0.25, -0.5 , -0.25])
+    """
+    return np.fft.fftfreq(n, d, device=device).astype(dtype or np.float64)
 
 
-@traced_form(np.fft.ihfft)
-def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Array:
-    """Inverse of ``hfft``."""
-    swapped = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
-    return np.conj(f.rfft(operand(a), n, axis, swapped[norm]))
+def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> np.ndarray:
+    """Return the frequencies of a real signal's transform, in cycles per unit of ``d``.
 
-
-@traced_form(np.fft.fftshift)
-def fftshift(x: Any, axes: Any = None) -> Array:
-    """Move the zero frequency to the middle."""
-    x = operand(x)
-    places = axes_of(axes, type_of(x).ndim)
-    return np.roll(x, [type_of(x).shape[i] // 2 for i in places], places)
-
-
-@traced_form(np.fft.ifftshift)
-def ifftshift(x: Any, axes: Any = None) -> Array:
-    """Inverse of ``fftshift``."""
-    x = operand(x)
-    places = axes_of(axes, type_of(x).ndim)
-    return np.roll(x, [-(type_of(x).shape[i] // 2) for i in places], places)
+    >>> rfftfreq(4)
+    array([0.  , 0.25, 0.5 ])
+    """
+    return np.fft.rfftfreq(n, d, device=device).astype(dtype or np.float64)

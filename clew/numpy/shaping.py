@@ -14,8 +14,7 @@ from clew.numpy.support import Array, axes_of, axis_of, operand, traced_form
 from clew.ops import elementwise as e
 from clew.ops.shape import broadcast_to as _broadcast_to
 from clew.ops.shape import reshape as _reshape
-from clew.ops.shape import transpose as _transpose
-from clew.trace.views import is_reshape_view, transposed_view, reshaped_view
+from clew.trace.views import is_reshape_view, reshaped_view, transposed_view
 
 
 def _target(x: Array, shape: Any) -> tuple[int, ...]:
