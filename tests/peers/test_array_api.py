@@ -10,8 +10,8 @@ finfo, iinfo       NumPy's objects hold ``min``/``max`` as its own scalars, the 
                    Python's
 meshgrid,          NumPy returns tuples where this version of the suite asks for lists
 broadcast_arrays
-special cases      ``floor_divide`` by infinity or of infinity, and signs of zero in
-                   ``sign``/``expm1``-like corners of complex arithmetic: computed by NumPy's loops
+special cases      ``floor_divide`` with infinities, and ``expm1`` of complex infinities and NaN:
+                   NumPy's loops give other values
 =================  ========================================================================
 """
 
