@@ -218,17 +218,8 @@ def broadcast_like(value: Array, type: Type) -> Array:
 
 def unbroadcast(value: Array, shape: tuple[int, ...]) -> Array:
     """Sum over the axes along which an operand of this shape was broadcast."""
-    return _shrink(value, shape, PRIMITIVES["sum"])
-
-
-def unbroadcast_mask(mask: Array, shape: tuple[int, ...]) -> Array:
-    """Reduce a mask by "any" over the axes along which an operand was broadcast."""
-    return _shrink(mask, shape, PRIMITIVES["any"])
-
-
-def _shrink(value: Array, shape: tuple[int, ...], reduce: Primitive) -> Array:
     full = type_of(value).shape
-    if full == shape or len(full) < len(shape):
+    if full == shape:
         return value
     extra = len(full) - len(shape)
     axes = tuple(
@@ -237,10 +228,30 @@ def _shrink(value: Array, shape: tuple[int, ...], reduce: Primitive) -> Array:
         if axis < extra or (length != 1 and shape[axis - extra] == 1)
     )
     if axes:
-        value = reduce(value, axis=axes)
+        value = PRIMITIVES["sum"](value, axis=axes)
     if type_of(value).shape != shape:
         value = PRIMITIVES["reshape"](value, shape=shape)
     return value
+
+
+def unbroadcast_mask(mask: Array, shape: tuple[int, ...]) -> Array:
+    """Reduce a mask by "any" over the axes along which an operand was broadcast.
+
+    A mask may itself be broadcast against what it masks: it may lack leading axes, and have
+    length 1 where the operand is longer.
+    """
+    full = type_of(mask).shape
+    extra = len(full) - len(shape)
+    axes = tuple(
+        axis
+        for axis, length in enumerate(full)
+        if axis < extra or (length != 1 and shape[axis - extra] == 1)
+    )
+    if not axes:
+        return mask
+    kept = tuple(1 if axis in axes else full[axis] for axis in range(max(extra, 0), len(full)))
+    mask = PRIMITIVES["any"](mask, axis=axes)
+    return PRIMITIVES["reshape"](mask, shape=kept)
 
 
 # --- linear and bilinear ---------------------------------------------------------------

@@ -69,6 +69,7 @@ class Traced:
 
     __slots__ = ()
     builder: Any
+    shape: Any
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """Parameters as trees: dicts, lists, tuples, dataclasses, with arrays at the leaves.
 
 ``optree`` does the walking; it is imported here and nowhere else. Identity is kept: the same
-array object reached by two routes is *one* leaf, and one object again after an update.
+array object (of at least one axis) reached by two routes is *one* leaf, and one object again
+after an update.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
     slots: list[int] = []
     known: dict[int, int] = {}
     for path, leaf in zip(paths, raw, strict=True):
-        shareable = isinstance(leaf, (np.ndarray, Traced))
+        # A scalar is a value, not an object: two equal ones are not one parameter.
+        shareable = isinstance(leaf, (np.ndarray, Traced)) and len(leaf.shape) > 0
         slot = known.get(id(leaf)) if shareable else None
         if slot is None:
             slot = len(leaves)

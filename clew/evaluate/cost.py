@@ -44,7 +44,7 @@ def cost(graph: Graph) -> Cost:
     >>> from clew.evaluate import trace
     >>> print(cost(trace(lambda x: x @ x + 1.0)(np.ones(8))))
     2 equations (1 contract, 1 add)
-    17 operations, 152 bytes read and written
+    17 operations, 160 bytes read and written
     """
     counts = Counter(equation.primitive.name for equation in graph.equations)
     return Cost(

@@ -189,6 +189,16 @@ def heaviside(x: Any, at_zero: Any) -> Array:
     return e.where(e.equal(x, 0), at_zero, as_dtype(e.greater(operand(x), 0), np.float64))
 
 
+@traced_form(np.real_if_close)
+def real_if_close(a: Any, tol: Any = 100) -> Array:
+    """The real part, where all imaginary parts are within rounding of 0 (guarded)."""
+    x = operand(a)
+    if type_of(x).dtype.kind != "c":
+        return x
+    limit = tol * np.finfo(type_of(x).dtype).eps if tol > 1 else tol
+    return np.real(x) if bool(np.all(np.abs(np.imag(x)) < limit)) else x
+
+
 @traced_form(np.isreal)
 def isreal(x: Any) -> Array:
     """Whether the imaginary part is zero."""

@@ -233,7 +233,10 @@ def std(
     mean: Any = None,
     correction: Any = None,
 ) -> Array:
-    """Square root of the variance."""
+    """Square root of the variance; of a single element it is constantly 0."""
+    x = inexact(operand(a))
+    if _count(x, axes_of(axis, type_of(x).ndim), True) == 1 and ddof == 0 and where is True:
+        return sum(e.multiply(e.absolute(x), 0), axis, dtype, keepdims)
     return e.sqrt(
         var(a, axis, dtype, ddof, keepdims, where=where, mean=mean, correction=correction)
     )

@@ -2,15 +2,16 @@
 
 ``contract`` names the axes of its two operands and of the result by integers, as
 ``numpy.einsum`` does with letters: an axis named in both operands and not in the result is
-summed over, one named in all three is a batch axis.
+summed over, one named in all three is a batch axis. Exchanging the names of the result and
+of an operand gives the transpose in that operand, which is the whole derivative.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from string import ascii_letters
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,38 +26,92 @@ from clew.ops.shape import reshape, transpose
 Array = Any
 Labels = tuple[int, ...]
 
+# --- the primitive -----------------------------------------------------------------------
 
-def _contract_eval(xp: Any, x: Any, y: Any, *, left: Labels, right: Labels, out: Labels) -> Any:
-    """Line the axes up as (batch, rows, summed) and (batch, summed, columns) for BLAS."""
+
+class _Plan(NamedTuple):
+    """How to bring the axes into the order of a (stacked) matrix product, and back."""
+
+    swapped: bool
+    first: Labels
+    second: Labels
+    batch: int
+    rows: int
+    summed: int
+    back: Labels
+
+
+@functools.lru_cache(maxsize=4096)
+def _plan(left: Labels, right: Labels, out: Labels) -> _Plan:
+    outer = [i for i in out if i not in left or i not in right]
+    swapped = bool(outer) and outer[0] in right
+    if swapped:
+        left, right = right, left
     batch = [i for i in out if i in left and i in right]
     rows = [i for i in left if i in out and i not in right]
     columns = [i for i in right if i in out and i not in left]
     summed = [i for i in left if i in right and i not in out]
-    size = dict(zip(left, x.shape, strict=True)) | dict(zip(right, y.shape, strict=True))
-
-    def arranged(value: Any, labels: Labels, *groups: list[int]) -> Any:
-        order = [labels.index(i) for group in groups for i in group]
-        shape = tuple(math.prod(size[i] for i in group) for group in groups)
-        return xp.reshape(xp.transpose(value, order), shape)
-
-    product = xp.matmul(
-        arranged(x, left, batch, rows, summed), arranged(y, right, batch, summed, columns)
-    )
     made = [*batch, *rows, *columns]
-    product = xp.reshape(product, tuple(size[i] for i in made))
-    return xp.transpose(product, [made.index(i) for i in out])
+    return _Plan(
+        swapped,
+        tuple(left.index(i) for i in (*batch, *rows, *summed)),
+        tuple(right.index(i) for i in (*batch, *summed, *columns)),
+        len(batch),
+        len(rows),
+        len(summed),
+        tuple(made.index(i) for i in out),
+    )
+
+
+def _contract_eval(xp: Any, x: Any, y: Any, *, left: Labels, right: Labels, out: Labels) -> Any:
+    """Line the axes up as (batch, rows, summed) and (batch, summed, columns) for BLAS."""
+    plan = _plan(left, right, out)
+    if plan.swapped:
+        x, y = y, x
+    x = _ordered(xp, xp.asarray(x), plan.first)
+    y = _ordered(xp, xp.asarray(y), plan.second)
+    batch, outer = plan.batch, plan.batch + plan.rows
+    lead, rows, columns = x.shape[:batch], x.shape[batch:outer], y.shape[batch + plan.summed :]
+    if not plan.summed:
+        x = xp.reshape(x, (*lead, *rows, *(1,) * len(columns)))
+        product = xp.multiply(x, xp.reshape(y, (*lead, *(1,) * len(rows), *columns)))
+    elif len(rows) == len(columns) == plan.summed == 1:
+        product = xp.matmul(x, y)
+    elif batch and not rows and not columns:
+        product = xp.einsum(x, [..., *range(plan.summed)], y, [..., *range(plan.summed)], [...])
+    else:
+        inner = math.prod(x.shape[outer:])
+        x = xp.reshape(x, (*lead, math.prod(rows), inner))
+        product = xp.matmul(x, xp.reshape(y, (*lead, inner, math.prod(columns))))
+        product = xp.reshape(product, (*lead, *rows, *columns))
+    return _ordered(xp, product, plan.back)
+
+
+def _ordered(xp: Any, x: Any, axes: Labels) -> Any:
+    return x if axes == tuple(range(len(axes))) else xp.transpose(x, axes)
 
 
 def _contract_type(x: Type, y: Type, *, left: Labels, right: Labels, out: Labels) -> Type:
-    size = dict(zip(left, x.shape, strict=True))
-    for label, length in zip(right, y.shape, strict=True):
-        if size.setdefault(label, length) != length:
-            raise ShapeError(
-                f"product of shapes {x.shape} and {y.shape}: axes of lengths {size[label]} "
-                f"and {length} are multiplied and summed",
-                "make them equal; transpose one of the operands if the axes are the wrong ones",
-            )
+    size = _sizes("contract", (x, y), (left, right))
     return Type(tuple(size[label] for label in out), np.result_type(x.dtype, y.dtype))
+
+
+def _sizes(name: str, operands: Sequence[Any], labels: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Return the length of each named axis, 1 giving way to any other in einsum only."""
+    size: dict[int, int] = {}
+    for operand, names in zip(operands, labels, strict=True):
+        for label, length in zip(names, type_of(operand).shape, strict=True):
+            before = size.setdefault(label, length)
+            if name == "einsum" and 1 in (before, length):
+                size[label] = max(before, length) if before and length else 0
+            elif before != length:
+                shapes = " and ".join(str(type_of(each).shape) for each in operands)
+                raise ShapeError(
+                    f"{name}: shapes {shapes}; axes of lengths {before} and {length} are "
+                    "multiplied with each other",
+                    "make them equal; transpose an operand if the axes are the wrong ones",
+                )
+    return size
 
 
 def _contract_batch(
@@ -85,52 +140,74 @@ contract = bilinear(
 
 def _promoted(*operands: Array) -> list[Array]:
     dtype = np.result_type(*(type_of(x).dtype for x in operands))
-    if dtype.kind == "b":
-        dtype = np.dtype(np.int64)
     return [x if type_of(x).dtype == dtype else convert(x, dtype=dtype) for x in operands]
+
+
+# --- products of two ---------------------------------------------------------------------
 
 
 def matmul(x: Array, y: Array) -> Array:
     """Return the matrix product over the last two axes, as ``numpy.matmul``.
+
+    Leading axes broadcast; a vector is a row on the left and a column on the right.
+
+    Raises
+    ------
+    ShapeError
+        If an operand is a scalar, or the summed or leading axes do not fit.
 
     >>> matmul(np.ones((5, 2, 3)), np.ones((3, 4))).shape
     (5, 2, 4)
     """
     x, y = _promoted(x, y)
     a, b = type_of(x).shape, type_of(y).shape
+    lead = _leading(a, b)
+    inner, row, column, first = 0, 1, 2, 3
+    left = [inner] if len(a) == 1 else [row, inner]
+    right = [inner] if len(b) == 1 else [inner, column]
+    out = [first + i for i in range(len(lead))]
+    out += [row] if len(a) > 1 else []
+    out += [column] if len(b) > 1 else []
+    x, stacked_x = _unrepeated(x, lead)
+    y, stacked_y = _unrepeated(y, lead)
+    return contract(
+        x,
+        y,
+        left=(*(first + i for i in stacked_x), *left),
+        right=(*(first + i for i in stacked_y), *right),
+        out=tuple(out),
+    )
+
+
+def _leading(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the broadcast leading axes of two stacks of matrices that can be multiplied."""
     if not a or not b:
         raise ShapeError(
             f"matmul: shapes {a} and {b}; an operand is a scalar", "multiply with * instead"
         )
-    inner, row, column, first = 0, 1, 2, 3
-    left = [inner] if len(a) == 1 else [row, inner]
-    right = [inner] if len(b) == 1 else [inner, column]
-    lead_a, lead_b = a[:-2], b[:-2]
-    count = max(len(lead_a), len(lead_b))
-    lead_a = (1,) * (count - len(lead_a)) + lead_a
-    lead_b = (1,) * (count - len(lead_b)) + lead_b
+    if a[-1] != b[-2:][0]:
+        raise ShapeError(
+            f"matmul: shapes {a} and {b}; the first has {a[-1]} columns, "
+            f"the second {b[-2:][0]} rows",
+            "make them equal; transpose an operand if the axes are the wrong ones",
+        )
     try:
-        lead = np.broadcast_shapes(lead_a, lead_b)
+        return np.broadcast_shapes(a[:-2], b[:-2])
     except ValueError:
         raise ShapeError(
-            f"matmul: the leading axes of {a} and {b} do not broadcast",
+            f"matmul: shapes {a} and {b}; the leading axes {a[:-2]} and {b[:-2]} do not broadcast",
             "make them equal or 1",
         ) from None
-    # An axis of length 1 that the other operand stretches is left out, not repeated.
-    keep_a = [i for i in range(count) if lead_a[i] == lead[i]]
-    keep_b = [i for i in range(count) if lead_b[i] == lead[i]]
-    x = reshape(x, shape=(*(lead[i] for i in keep_a), *a[-2:]))
-    y = reshape(y, shape=(*(lead[i] for i in keep_b), *b[-2:]))
-    out = [first + i for i in range(count)]
-    out += [row] if len(a) > 1 else []
-    out += [column] if len(b) > 1 else []
-    return contract(
-        x,
-        y,
-        left=(*(first + i for i in keep_a), *left),
-        right=(*(first + i for i in keep_b), *right),
-        out=tuple(out),
-    )
+
+
+def _unrepeated(x: Array, lead: tuple[int, ...]) -> tuple[Array, list[int]]:
+    """Drop the leading axes of length 1 that are only there to be repeated."""
+    shape = type_of(x).shape
+    missing = len(lead) - len(shape[:-2])
+    kept = [i for i in range(missing, len(lead)) if shape[i - missing] == lead[i]]
+    if len(kept) + missing < len(lead):
+        x = reshape(x, shape=(*(lead[i] for i in kept), *shape[-2:]))
+    return x, kept
 
 
 def dot(x: Array, y: Array) -> Array:
@@ -149,6 +226,11 @@ def dot(x: Array, y: Array) -> Array:
 def tensordot(x: Array, y: Array, axes: Any = 2) -> Array:
     """Return the sum of products over pairs of axes, as ``numpy.tensordot``.
 
+    Parameters
+    ----------
+    axes : int or (axes of x, axes of y)
+        How many axes, last of x with first of y; or which.
+
     >>> tensordot(np.ones((2, 3, 4)), np.ones((3, 4, 5)), 2).shape
     (2, 5)
     """
@@ -156,132 +238,26 @@ def tensordot(x: Array, y: Array, axes: Any = 2) -> Array:
     a, b = type_of(x).ndim, type_of(y).ndim
     if isinstance(axes, (int, np.integer)):
         axes = (tuple(range(a - axes, a)), tuple(range(axes)))
-    of_x, of_y = (np.atleast_1d(each).tolist() for each in axes)
+    of_x, of_y = (np.atleast_1d(each).astype(int).tolist() for each in axes)
     if len(of_x) != len(of_y):
         raise ShapeError(
             f"tensordot: {len(of_x)} axes of the first and {len(of_y)} of the second operand",
             "name as many axes of one as of the other",
         )
+    for axis, ndim in (*((i, a) for i in of_x), *((i, b) for i in of_y)):
+        if not -ndim <= axis < ndim:
+            raise ShapeError(
+                f"tensordot: shapes {type_of(x).shape} and {type_of(y).shape} have no axes {axes}",
+                "name axes that the operands have",
+            )
     left = list(range(a))
     right = list(range(a, a + b))
     for i, j in zip(of_x, of_y, strict=True):
         right[j % b] = left[i % a]
+    _sizes("tensordot", (x, y), (left, right))
     summed = {left[i % a] for i in of_x}
     out = [i for i in (*left, *right) if i not in summed]
     return contract(x, y, left=tuple(left), right=tuple(right), out=tuple(out))
-
-
-# --- einsum --------------------------------------------------------------------------------
-
-
-def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Array:
-    """Return the sum of products that the subscripts describe, as ``numpy.einsum``.
-
-    Operands are contracted in pairs, in the order that ``numpy.einsum_path`` finds.
-
-    >>> einsum("ij,jk->ik", np.ones((2, 3)), np.ones((3, 4))).shape
-    (2, 4)
-    """
-    values = _promoted(*operands)
-    labels, out = _parse(subscripts, [type_of(x).ndim for x in values])
-    terms = [_without_repeats(x, names) for x, names in zip(values, labels, strict=True)]
-    shapes = [np.broadcast_to(0, type_of(x).shape) for x, _ in terms]
-    letters = ",".join("".join(map(chr, names)) for _, names in terms)
-    path = np.einsum_path(f"{letters}->{''.join(map(chr, out))}", *shapes, optimize="greedy")[0][1:]
-    for pair in path:
-        taken = [terms.pop(i) for i in sorted(pair, reverse=True)]
-        needed = set(out).union(*(names for _, names in terms))
-        while len(taken) > 1:
-            second, first = taken.pop(), taken.pop()
-            needed_here = needed.union(*(names for _, names in taken))
-            taken.append(_contract_pair(first, second, needed_here))
-        terms.append(taken[0])
-    return _arranged(*terms[0], out)
-
-
-def _parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[list[int]], list[int]]:
-    text = subscripts.replace(" ", "")
-    given, arrow, result = text.partition("->")
-    parts = given.split(",")
-    if len(parts) != len(ranks):
-        raise InputError(
-            f"einsum: {subscripts!r} names {len(parts)} operands, {len(ranks)} were given",
-            "give one group of letters for each operand",
-        )
-    dots = [
-        rank - len(part.replace("...", "")) if "..." in part else 0
-        for part, rank in zip(parts, ranks, strict=True)
-    ]
-    most = max(dots, default=0)
-    extra = "".join([c for c in ascii_letters if c not in text][:most])
-    full = [
-        part.replace("...", extra[most - count :]) for part, count in zip(parts, dots, strict=True)
-    ]
-    for part, rank in zip(full, ranks, strict=True):
-        if len(part) != rank:
-            raise ShapeError(
-                f"einsum: {subscripts!r} gives an operand {len(part)} axes, it has {rank}",
-                "name each axis with one letter, or use ...",
-            )
-    if arrow:
-        result = result.replace("...", extra)
-    else:
-        joined = "".join(full)
-        single = sorted(c for c in set(joined) if joined.count(c) == 1 and c not in extra)
-        result = extra + "".join(single)
-    return [[ord(c) for c in part] for part in full], [ord(c) for c in result]
-
-
-def _without_repeats(x: Array, names: list[int]) -> tuple[Array, list[int]]:
-    """Take the diagonal of axes that have one name."""
-    for name in dict.fromkeys(names):
-        places = [i for i, other in enumerate(names) if other == name]
-        if len(places) > 1:
-            along = np.arange(type_of(x).shape[places[0]])
-            x = gather(x, *[along] * len(places), axes=tuple(places))
-            names = [name, *(other for other in names if other != name)]
-    return x, names
-
-
-def _contract_pair(
-    first: tuple[Array, list[int]], second: tuple[Array, list[int]], needed: set[int]
-) -> tuple[Array, list[int]]:
-    (x, left), (y, right) = first, second
-    x, left = _summed_alone(x, left, needed | set(right))
-    y, right = _summed_alone(y, right, needed | set(left))
-    x, left, y, right = _unstretched(x, left, y, right)
-    out = [name for name in dict.fromkeys((*left, *right)) if name in needed]
-    return contract(x, y, left=tuple(left), right=tuple(right), out=tuple(out)), out
-
-
-def _unstretched(
-    x: Array, left: list[int], y: Array, right: list[int]
-) -> tuple[Array, list[int], Array, list[int]]:
-    """Drop an axis of length 1 that the other operand stretches."""
-    sizes_x = dict(zip(left, type_of(x).shape, strict=True))
-    sizes_y = dict(zip(right, type_of(y).shape, strict=True))
-    drop_x = {n for n in left if sizes_x[n] == 1 and sizes_y.get(n, 1) != 1}
-    drop_y = {n for n in right if sizes_y[n] == 1 and sizes_x.get(n, 1) != 1}
-    if drop_x:
-        left = [n for n in left if n not in drop_x]
-        x = reshape(x, shape=tuple(sizes_x[n] for n in left))
-    if drop_y:
-        right = [n for n in right if n not in drop_y]
-        y = reshape(y, shape=tuple(sizes_y[n] for n in right))
-    return x, left, y, right
-
-
-def _summed_alone(x: Array, names: list[int], needed: set[int]) -> tuple[Array, list[int]]:
-    axes = tuple(i for i, name in enumerate(names) if name not in needed)
-    if axes:
-        x = sum(x, axis=axes)
-    return x, [name for name in names if name in needed]
-
-
-def _arranged(x: Array, names: list[int], out: list[int]) -> Array:
-    x, names = _summed_alone(x, names, set(out))
-    order = tuple(names.index(name) for name in out)
-    return x if order == tuple(range(len(order))) else transpose(x, axes=order)
 
 
 def outer(x: Array, y: Array) -> Array:
@@ -295,3 +271,192 @@ def outer(x: Array, y: Array) -> Array:
     x = reshape(x, shape=(type_of(x).size,))
     y = reshape(y, shape=(type_of(y).size,))
     return contract(x, y, left=(0,), right=(1,), out=(0, 1))
+
+
+# --- einsum ------------------------------------------------------------------------------
+
+
+class _Term(NamedTuple):
+    """A value with a name for each axis."""
+
+    value: Array
+    names: tuple[int, ...]
+
+
+def einsum(subscripts: Any, *operands: Any, optimize: Any = "greedy") -> Array:
+    """Return the sum of products that the subscripts describe, as ``numpy.einsum``.
+
+    ``c[i, k] = sum over j of a[i, j] b[j, k]`` is ``"ij,jk->ik"``; a letter that stands twice
+    in one operand takes its diagonal. Operands are contracted in pairs, in the order that
+    ``numpy.einsum_path`` finds.
+
+    Parameters
+    ----------
+    subscripts : str, or the first operand
+        Letters, with or without ``->``, with or without ``...``; or operands and lists of
+        integers in turn, as in NumPy.
+    optimize : "greedy", "optimal" or a path
+        How the order is found; it does not change the result.
+
+    Raises
+    ------
+    InputError
+        If subscripts and operands do not belong together.
+    ShapeError
+        If axes of one name differ in length.
+
+    >>> einsum("ij,jk->ik", np.ones((2, 3)), np.ones((3, 4))).shape
+    (2, 4)
+    >>> float(einsum("ii", np.eye(3)))
+    3.0
+    """
+    if not isinstance(subscripts, str):
+        subscripts, operands = _lettered((subscripts, *operands))
+    values = _promoted(*operands)
+    names, out = _parse(subscripts, [type_of(x).ndim for x in values])
+    terms = [_without_repeats(x, each) for x, each in zip(values, names, strict=True)]
+    _sizes("einsum", [term.value for term in terms], [term.names for term in terms])
+    for pair in _order(terms, out, optimize):
+        taken = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
+        while len(taken) > 1:
+            rest = [*terms, *taken[2:]]
+            needed = set(out).union(*(term.names for term in rest))
+            taken = [_contract_pair(taken[0], taken[1], needed), *taken[2:]]
+        terms.append(taken[0])
+    return _arranged(_summed(terms[0], set(out)), out)
+
+
+def _lettered(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """Turn operands and lists of integers into subscripts."""
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+    def letters(numbers: Any) -> str:
+        return "".join("..." if each is ... else alphabet[each] for each in numbers)
+
+    pairs = len(arguments) // 2
+    text = ",".join(letters(arguments[2 * i + 1]) for i in range(pairs))
+    if len(arguments) % 2:
+        text += "->" + letters(arguments[-1])
+    return text, arguments[0 : 2 * pairs : 2]
+
+
+def _parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[list[int]], list[int]]:
+    """Return names for the axes of each operand and of the result.
+
+    A letter's name is its code; the axes under ``...`` are -1, -2, ... from the last.
+    """
+    text = subscripts.replace(" ", "")
+    given, arrow, result = text.partition("->")
+    parts = given.split(",")
+    letters = text.replace("->", "").replace(",", "").replace("...", "")
+    if len(parts) != len(ranks) or not (letters.isalpha() or not letters):
+        raise InputError(
+            f"einsum: {subscripts!r} for {len(ranks)} operands",
+            "give one group of letters for each operand, with commas between",
+        )
+    names = []
+    for part, rank in zip(parts, ranks, strict=True):
+        before, dots, after = part.partition("...")
+        hidden = rank - len(before) - len(after)
+        if hidden < 0 or (hidden and not dots):
+            raise ShapeError(
+                f"einsum: {subscripts!r} names {len(before) + len(after)} axes of an operand "
+                f"that has {rank}",
+                "name each axis with one letter, or use ...",
+            )
+        names.append([*map(ord, before), *range(-hidden, 0), *map(ord, after)])
+    return names, _result_names(subscripts, names, arrow, result)
+
+
+def _result_names(subscripts: str, names: list[list[int]], arrow: str, result: str) -> list[int]:
+    joined = [name for each in names for name in each]
+    hidden = list(range(min((0, *joined)), 0))
+    if not arrow:
+        return hidden + sorted({name for name in joined if name > 0 and joined.count(name) == 1})
+    before, dots, after = result.partition("...")
+    out = [*map(ord, before), *(hidden if dots else ()), *map(ord, after)]
+    if len(set(out)) != len(out) or not set(out) <= set(joined) or (hidden and not dots):
+        raise InputError(
+            f"einsum: the result of {subscripts!r} does not follow from its operands",
+            "use each letter of the operands at most once after ->, and ... if they use it",
+        )
+    return out
+
+
+def _order(terms: Sequence[_Term], out: Sequence[int], optimize: Any) -> list[tuple[int, ...]]:
+    """Return which terms to contract, step by step; results go to the end of the list."""
+    count = len(terms)
+    if count < 3:
+        return [(0, 1)] * (count - 1)
+    seen = dict.fromkeys(name for term in terms for name in term.names)
+    if len(seen) > 52:
+        return [(0, 1)] * (count - 1)
+    if isinstance(optimize, (bool, type(None))):
+        optimize = "greedy"
+    alphabet = dict(zip(seen, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", strict=False))
+    text = ",".join("".join(alphabet[name] for name in term.names) for term in terms)
+    text += "->" + "".join(alphabet[name] for name in out)
+    # Only shapes matter to the path: operands without memory.
+    hollow = [np.broadcast_to(0.0, type_of(term.value).shape) for term in terms]
+    return np.einsum_path(text, *hollow, optimize=optimize)[0][1:]
+
+
+def _without_repeats(x: Array, names: Sequence[int]) -> _Term:
+    """Take the diagonal of axes that have one name."""
+    for name in dict.fromkeys(names):
+        places = [i for i, other in enumerate(names) if other == name]
+        if len(places) > 1:
+            lengths = {type_of(x).shape[place] for place in places}
+            if len(lengths) > 1:
+                raise ShapeError(
+                    f"einsum: one name for axes {tuple(places)} of shape {type_of(x).shape}",
+                    "a diagonal needs axes of one length",
+                )
+            along = np.arange(lengths.pop())
+            x = gather(x, *[along] * len(places), axes=tuple(places))
+            names = [name, *(other for other in names if other != name)]
+    return _Term(x, tuple(names))
+
+
+def _contract_pair(first: _Term, second: _Term, needed: set[int]) -> _Term:
+    first, second = _unstretched(first, second), _unstretched(second, first)
+    first = _summed(first, needed | set(second.names))
+    second = _summed(second, needed | set(first.names))
+    present = dict.fromkeys((*first.names, *second.names))
+    number = {name: i for i, name in enumerate(present)}
+    kept = tuple(name for name in present if name in needed)
+    value = contract(
+        first.value,
+        second.value,
+        left=tuple(number[name] for name in first.names),
+        right=tuple(number[name] for name in second.names),
+        out=tuple(number[name] for name in kept),
+    )
+    return _Term(value, kept)
+
+
+def _unstretched(term: _Term, other: _Term) -> _Term:
+    """Drop the axes of length 1 that the other operand stretches."""
+    lengths = dict(zip(other.names, type_of(other.value).shape, strict=True))
+    shape = type_of(term.value).shape
+    kept = [
+        i
+        for i, (name, length) in enumerate(zip(term.names, shape, strict=True))
+        if length != 1 or lengths.get(name, 1) == 1
+    ]
+    if len(kept) == len(shape):
+        return term
+    value = reshape(term.value, shape=tuple(shape[i] for i in kept))
+    return _Term(value, tuple(term.names[i] for i in kept))
+
+
+def _summed(term: _Term, needed: set[int]) -> _Term:
+    axes = tuple(i for i, name in enumerate(term.names) if name not in needed)
+    if not axes:
+        return term
+    return _Term(sum(term.value, axis=axes), tuple(n for n in term.names if n in needed))
+
+
+def _arranged(term: _Term, out: Sequence[int]) -> Array:
+    order = tuple(term.names.index(name) for name in out)
+    return term.value if order == tuple(range(len(order))) else transpose(term.value, axes=order)

@@ -12,7 +12,7 @@ Array = Any
 def intersect_sphere(origin: Array, direction: Array, center: Array, radius: Any) -> Array:
     """Return the distance along unit rays to the first point on a sphere; inf if missed.
 
-    Solves ``|o + t d - c| = r`` for the smaller positive t.
+    Solves ``|o + t d - c| = r`` for the smaller positive t; a ray that only touches has missed.
 
     >>> float(intersect_sphere(np.zeros(3), np.array([0.0, 0.0, 1.0]), np.array([0, 0, 3.0]), 1.0))
     2.0
@@ -20,7 +20,7 @@ def intersect_sphere(origin: Array, direction: Array, center: Array, radius: Any
     apart = origin - center
     along = np.sum(direction * apart, axis=-1)
     discriminant = along**2 - (np.sum(apart * apart, axis=-1) - radius**2)
-    hit = discriminant >= 0.0
+    hit = discriminant > 0.0
     root = np.sqrt(np.where(hit, discriminant, 1.0))
     near = np.where(-along - root > 0.0, -along - root, -along + root)
     return np.where(hit & (near > 0.0), near, np.inf)

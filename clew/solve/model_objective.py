@@ -14,6 +14,7 @@ from clew.core.errors import DerivativeError, InputError, ShapeError
 from clew.core.source import Where
 from clew.evaluate import jit
 from clew.solve.linear_models import DenseModel, LinearModel, OperatorModel
+from clew.solve.naming import places
 from clew.solve.objective import Objective
 from clew.solve.problem import Constraint, Problem, check_prediction
 
@@ -134,11 +135,11 @@ class ModelObjective(Objective):
     def _residual_leaves(self, prediction: Any, frame: _Frame) -> list[Any]:
         residual = self.problem.residual
         if residual is None:
-            goals = pytree.flatten(frame.target)[0]
-            predictions = pytree.flatten(prediction)[0]
+            goals = places(frame.target)[0]
+            predictions = places(prediction)[0]
             return [value - goal for value, goal in zip(predictions, goals, strict=True)]
         given = (prediction,) if frame.target is None else (prediction, frame.target)
-        return pytree.flatten(residual(*given))[0]
+        return places(residual(*given))[0]
 
     def _flat_residual(self, prediction: Any, frame: _Frame) -> Any:
         leaves = self._residual_leaves(prediction, frame)
@@ -236,7 +237,7 @@ class ModelObjective(Objective):
         weights = self.problem.weights
         if weights is None:
             return frame
-        given = pytree.flatten(weights)[0]
+        given = places(weights)[0]
         if len(given) == 1 and len(leaves) > 1:
             given = given * len(leaves)
         roots = []
@@ -256,7 +257,7 @@ class ModelObjective(Objective):
             )
         target = frame.target
         if self.problem.goal == "target":  # a datum left out may be NaN, and 0 * NaN is NaN
-            goals, structure = pytree.flatten(target)
+            goals, structure = places(target)
             target = structure.unflatten(
                 [
                     np.where(root > 0, goal, np.zeros_like(goal))
@@ -356,7 +357,12 @@ class ModelConstraint:
         self._shape = (first.size, problem.space.size)
         self._value = jit(flat)
         mode = "reverse" if first.size <= problem.space.size else "forward"
-        self._jacobian = jit(jacobian(flat, mode=mode))
+
+        def slopes(x: Any) -> Any:
+            found = jacobian(flat, mode=mode)(x)
+            return np.zeros(self._shape) if isinstance(found, NoPath) else found
+
+        self._jacobian = jit(slopes)
         self._hessian_product = jit(lambda x, m, v: hvp(lambda p: np.sum(m * flat(p)), (x,), (v,)))
 
     def value(self, x: Array) -> Array:
@@ -409,7 +415,7 @@ def _rows(problem: Problem, frame: _Frame) -> int:
     for title, tree in (("data", frame.data), ("target", frame.target)):
         if tree is None:
             continue
-        leaves, structure = pytree.flatten(tree)
+        leaves, structure = places(tree)
         for name, leaf in zip(structure.names, leaves, strict=True):
             counts[f"{title} {name}".strip()] = np.shape(leaf)[0] if np.ndim(leaf) else 0
     if len(set(counts.values())) != 1 or 0 in counts.values():

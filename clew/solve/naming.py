@@ -89,6 +89,19 @@ def _under(route: str, name: str) -> bool:
     return route == name or route.startswith((name + ".", name + "["))
 
 
+def places(tree: Any) -> tuple[list[Any], pytree.Structure]:
+    """Flatten a tree of values to one leaf for every place, also where places share an array.
+
+    >>> import numpy as np
+    >>> x = np.ones(2)
+    >>> len(pytree.flatten([x, x])[0]), len(places([x, x])[0])
+    (1, 2)
+    """
+    leaves, structure = pytree.flatten(tree)
+    slots, spread = pytree.flatten(structure.unflatten(list(range(structure.count))))
+    return [leaves[slot] for slot in slots], spread
+
+
 def entries(
     setting: Any, is_value: Callable[[Any], bool], prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:

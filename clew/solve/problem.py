@@ -10,6 +10,7 @@ import numpy as np
 
 from clew.core import pytree
 from clew.core.errors import DtypeError, InputError, ShapeError
+from clew.solve.naming import places
 from clew.solve.parameters import ParameterSpace
 from clew.solve.robust import robust_loss
 
@@ -233,8 +234,8 @@ def _checked_weights(weights: Any) -> Any:
 def _check_target(target: Any, weights: Any) -> None:
     if target is None:
         return
-    leaves, structure = pytree.flatten(target)
-    counts = pytree.flatten(weights)[0] if weights is not None else []
+    leaves, structure = places(target)
+    counts = places(weights)[0] if weights is not None else []
     for number, (leaf, name) in enumerate(zip(leaves, structure.names, strict=True)):
         array = np.asarray(leaf)
         title = f"target {name}".rstrip()
@@ -262,8 +263,8 @@ def check_prediction(prediction: Any, target: Any, where: Any) -> None:
     ShapeError
         Naming the leaf and both shapes.
     """
-    got, structure = pytree.flatten(prediction)
-    want, wanted = pytree.flatten(target)
+    got, structure = places(prediction)
+    want, wanted = places(target)
     if len(got) != len(want):
         raise ShapeError(
             f"Problem: the prediction holds {len(got)} arrays "

@@ -44,8 +44,7 @@ def write_report(solution: Solution, path: str | os.PathLike[str]) -> None:
 
 def _contents(solution: Solution) -> dict[str, Any]:
     problem = solution.problem
-    known = problem.least_squares and solution.vector.size <= MOST_ROWS
-    found = solution.uncertainty() if known else None
+    found = solution.uncertainty() if solution.has_errors(MOST_ROWS) else None
     rows = parameter_rows(solution, found)
     history = solution.history
     charts = [

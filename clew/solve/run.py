@@ -80,14 +80,12 @@ def solve(
         or an object such as ``Adam(learning_rate=0.1)``; ``options`` are the method's own.
     steps, tolerance : optional
         The most steps, and how exact; each method has its defaults and says of what.
-    seed : int
-        Of the minibatches' order and the starts of multi-start.
-    batch : int, optional
-        Rows of ``data`` per step, for first-order methods.
+    batch, seed : int, optional
+        Rows of ``data`` per step, for first-order methods; their order, and multi-start's starts.
     reparameterise : bool
         Make bounded parameters smooth functions of free ones, instead of projecting.
     progress : bool, optional
-        Show a bar; by default only on a terminal.
+        Show a bar; by default on a terminal only.
     resume, checkpoint_every : optional
         A file to write the run to, and to continue from, bit for bit, if it exists; the steps
         between writes (a second apart by default).
@@ -112,10 +110,8 @@ def solve(
     objective.check_paths()
     run = _Run(problem, chosen, outer, limit, callback)
     if resume is not None:
-        identity = fingerprint(
-            problem, chosen, batch=batch, seed=seed, reparameterised=outer is not objective
-        )
-        run.keep(os.fspath(resume), checkpoint_every, identity)
+        settings = {"batch": batch, "seed": seed, "reparameterised": outer is not objective}
+        run.keep(os.fspath(resume), checkpoint_every, fingerprint(problem, chosen, **settings))
     return run.go(progress)
 
 
@@ -187,7 +183,7 @@ class _Run:
                 self.state = {**self.state, "stop": "interrupted"}
             except Exception as error:
                 if not isinstance(error, ClewError):
-                    error.add_note(f"while solving {self.problem!r}, in step {self.number + 1}")
+                    error.add_note(f"while solving {self.problem!r}, after {self.number} steps")
                 raise
             finally:
                 if self.file is not None and self.rows:
@@ -229,8 +225,8 @@ class _Run:
         again = written["tolerance"] != self.method.tolerance
         if again or self.state["stop"] in ("steps", "interrupted", "callback", "not finite"):
             self.state = {**self.state, "stop": ""}
-            if isinstance(self.method, SciPyMethod):
-                self.number = 0  # its record takes it through the same iterations again
+        if not self.state["stop"] and isinstance(self.method, SciPyMethod):
+            self.number = 0  # its record takes it through the same iterations again
 
     def _first_loss(self, x: np.ndarray) -> float:
         if self.method.needs_residual:

@@ -11,6 +11,7 @@ import numpy as np
 
 from clew.solve.history import History
 from clew.solve.methods.base import Method
+from clew.solve.model_objective import ModelObjective
 from clew.solve.problem import Problem
 from clew.solve.status import Status
 from clew.solve.uncertainty import Uncertainty, uncertainty
@@ -95,9 +96,16 @@ class Solution:
         return self._uncertainty_for(None)
 
     def _uncertainty_for(self, noise: float | None) -> Uncertainty:
-        from clew.solve.model_objective import ModelObjective
+        return uncertainty(self.problem, self.vector, self._objective, noise)
 
-        return uncertainty(self.problem, self.vector, ModelObjective(self.problem), noise)
+    @cached_property
+    def _objective(self) -> ModelObjective:
+        return ModelObjective(self.problem)
+
+    def has_errors(self, most: int = MOST_FOR_ERRORS) -> bool:
+        """Say whether the errors of so many parameters can be had without much work."""
+        few = self.problem.least_squares and self.vector.size <= most
+        return few and self._objective.dense
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write one self-contained HTML page: problem, status, parameters, convergence, pictures.
@@ -114,7 +122,7 @@ class Solution:
     def __str__(self) -> str:
         from clew.solve.table import parameter_rows
 
-        errors = self.problem.least_squares and self.vector.size <= MOST_FOR_ERRORS
+        errors = self.has_errors()
         rows = parameter_rows(self, self.uncertainty() if errors else None)
         lines = [f"{self.problem.name}: {self.status}", f"loss {self.loss:.6g}"]
         width = max(len(row.name) for row in rows[:MOST_ROWS])

@@ -8,6 +8,7 @@ from typing import Any
 
 from clew.solve.methods.base import Method
 
+ROUNDING = 1e-11  # residuals this much smaller than the first are rounding
 SMALL = 1e-4  # a gradient this much smaller than the largest met counts as gone at rounding level
 
 
@@ -41,7 +42,8 @@ class Status:
 def status_of(method: Method, state: Mapping[str, Any], steps: int) -> Status:
     """Say how a run ended, from its last state."""
     kind = state["stop"]
-    far = state.get("reach", 1.0) > SMALL  # a fit to rounding leaves only noise to point anywhere
+    # where the data are met to rounding, only noise is left to point anywhere
+    far = state["loss"] > ROUNDING**2 * state.get("first_loss", 0.0)
     if kind == "precision" and _relative_gradient(state) > SMALL and far:
         kind = "stuck"
     after = f"after {steps} step{'' if steps == 1 else 's'}"

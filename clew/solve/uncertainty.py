@@ -19,6 +19,7 @@ from clew.solve.combinations import Combination, describe
 from clew.solve.problem import Problem
 
 Array = np.ndarray
+UNFELT = 1e-14  # the effect of doubling a parameter, relative to that of the strongest one
 RANK = 1e-10  # singular values of the scaled Jacobian below this, relative to the largest, are zero
 
 
@@ -88,6 +89,7 @@ def uncertainty(
     _check(problem, objective)
     residual, jacobian = objective.residual_and_jacobian(vector)
     space = problem.space
+    jacobian = _without_rounding(jacobian, vector, space.start)
     on_bound = (vector <= space.lower) | (vector >= space.upper)
     loose = np.flatnonzero(~on_bound)
     freedom = objective.data_count - loose.size
@@ -126,6 +128,17 @@ def _check(problem: Problem, objective: Any) -> None:
             f"{objective.size} parameters is too large to form",
             "fix some parameters, or leave data out",
         )
+
+
+def _without_rounding(jacobian: Array, vector: Array, start: Array) -> Array:
+    """Clear the columns of parameters whose whole size moves the residuals by rounding only.
+
+    A parameter's size is the larger of its value and its start; one that started at 0 has none.
+    """
+    sizes = np.maximum(np.abs(vector), np.abs(start))
+    effects = sizes * np.linalg.norm(jacobian, axis=0)
+    unfelt = (start != 0) & (effects < UNFELT * effects.max(initial=0.0))
+    return np.where(unfelt, 0.0, jacobian)
 
 
 def _covariance(root: Array, scatter: Array) -> tuple[Array, Array]:

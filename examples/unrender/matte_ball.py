@@ -2,8 +2,17 @@
 
 The photograph is an 8-bit sRGB PNG made by an independent path tracer (Mitsuba 3; direct light
 only). Known are the camera, the ball's place and size, and the table's albedo (a grey card).
-Found are the ball's colour, where the light is, how strong it is, and how bright the sky is.
-The truth stands beside the photograph in ``matte_ball.json`` and is only read to check.
+Found are the ball's colour, where the light is, how strong it is, and how bright the sky is:
+eight numbers. The truth stands beside the photograph in ``matte_ball.json`` and is only read to
+check and for the report.
+
+What the model leaves out, measured on 300 synthetic photographs with the path tracer's noise:
+
+- The tracer's noise in linear light has mean 0, behind the concave sRGB curve it does not:
+  ambient comes out 0.03 % low, intensity 0.02 %, the rest less than 0.01 % (0.0003 units).
+- The three channels of a ball pixel share their noise, and noise grows with light. The error bars
+  take residuals as independent and even: that of the red albedo is 1.6 times too small,
+  the other seven are 1.2 to 1.4 times too large.
 
     python examples/unrender/matte_ball.py [--report report.html]
 """
@@ -22,18 +31,18 @@ from clew import render
 
 HERE = Path(__file__).resolve().parent
 TABLE_ALBEDO = 0.4
-TABLE_HALF_SIZE = 20.0
+HALF_SIZE = 20.0
 CENTER = np.array([0.0, 0.0, 1.0])
 RADIUS = 1.0
 CAMERA = render.Camera(
     origin=(0.0, -6.0, 3.0), target=(0.0, 0.0, 0.7), field_of_view=40.0, width=256, height=256
 )
+RELATIVE_TOLERANCE = 0.015
+POSITION_TOLERANCE = 0.03
 START = {
     "albedo": np.array([0.5, 0.5, 0.5]),
-    "light": {"position": np.array([0.0, -2.0, 6.0]), "intensity": 30.0},
+    "light": {"position": np.array([0.0, 0.0, 6.0]), "intensity": 30.0},
     "ambient": 0.1,
-    # How far a pixel's response reaches is the camera's, but not known exactly: fitted along.
-    "blur": render.shading.BOX_PIXEL,
 }
 
 
@@ -41,18 +50,24 @@ def read_photo(path: Path) -> np.ndarray:
     """Return the photograph as sRGB values in 0..1, shape (256, 256, 3)."""
     from matplotlib.image import imread
 
+    if not path.is_file():
+        raise clew.InputError(f"{path}: there is no such file", "give the path of a PNG")
     try:
         photo = imread(path)
-    except Exception as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise clew.InputError(
             f"{path} is not an image that can be read ({type(error).__name__})",
             "give an 8-bit PNG",
         ) from None
-    if photo.shape[:2] != (CAMERA.height, CAMERA.width) or photo.ndim != 3:
+    size = (CAMERA.height, CAMERA.width)
+    if photo.ndim != 3 or photo.shape[:2] != size or photo.shape[2] not in (3, 4):
         raise clew.InputError(
-            f"{path} has shape {photo.shape}, the camera takes "
-            f"({CAMERA.height}, {CAMERA.width}, 3)",
+            f"{path} has shape {photo.shape}, the camera takes {(*size, 3)}",
             "give the colour photograph that this camera took",
+        )
+    if photo.dtype.kind != "f":  # matplotlib scales PNG to 0..1 and leaves other formats as bytes
+        raise clew.InputError(
+            f"{path} is an image of dtype {photo.dtype}, not a PNG", "give an 8-bit PNG"
         )
     return photo[..., :3].astype(np.float64)
 
@@ -61,17 +76,19 @@ class Scene:
     """What the camera sees, pixel by pixel: all that does not depend on the unknowns."""
 
     def __init__(self) -> None:
-        origin = np.array(CAMERA.origin)
-        self.on_ball, points = self._points(origin, CAMERA.directions())
-        self.on_table = ~self.on_ball & np.all(np.abs(points[..., :2]) < TABLE_HALF_SIZE, axis=-1)
-        self.on_table &= points[..., 2] < 1e-9
-        right = self._points(origin, CAMERA.directions((1.0, 0.0)))[1] - points
-        down = self._points(origin, CAMERA.directions((0.0, 1.0)))[1] - points
-        self.ball = points[self.on_ball]
+        to_ball, on_plane = self._hits(0.0, 0.0)
+        rays = CAMERA.directions()
+        reach = np.linalg.norm(on_plane - CAMERA.origin, axis=-1)
+        self.on_ball = to_ball < reach
+        self.on_table = ~self.on_ball & np.all(np.abs(on_plane[..., :2]) < HALF_SIZE, axis=-1)
+        distance = to_ball[self.on_ball][:, None]
+        self.ball = CAMERA.origin + distance * rays[self.on_ball]
         self.normals = (self.ball - CENTER) / RADIUS
-        self.table = points[self.on_table]
+        self.table = on_plane[self.on_table]
+        right = self._hits(0.5, 0.0)[1] - self._hits(-0.5, 0.0)[1]
+        down = self._hits(0.0, 0.5)[1] - self._hits(0.0, -0.5)[1]
         self.steps = (right[self.on_table], down[self.on_table])
-        side = TABLE_HALF_SIZE * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
+        side = HALF_SIZE * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0.0]])
         # The ball sees the sky above it and past the table's edges.
         self.ball_sky = 1.0 - render.polygon_form_factor(self.ball, self.normals, side)
         self.table_sky = render.sky_beside_sphere(self.table, CENTER, RADIUS)
@@ -80,12 +97,13 @@ class Scene:
         self.table_inside = _inside(self.on_table)[self.on_table]
 
     @staticmethod
-    def _points(origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _hits(right: float, down: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distance to the ball and the point on the table's plane (far if none)."""
+        origin, rays = np.array(CAMERA.origin), CAMERA.directions((right, down))
+        to_plane = render.intersect_plane(origin, rays)
+        to_plane = np.where(np.isfinite(to_plane), to_plane, 1e9)
         to_ball = render.intersect_sphere(origin, rays, CENTER, RADIUS)
-        to_table = render.intersect_plane(origin, rays)
-        on_ball = to_ball < to_table
-        distance = np.where(on_ball, to_ball, np.where(np.isfinite(to_table), to_table, 1e9))
-        return on_ball, origin + distance[..., None] * rays
+        return to_ball, origin + to_plane[..., None] * rays
 
     def model(self, params: dict) -> dict:
         """Return the sRGB values of ball pixels, shape (n, 3), and of table pixels (grey)."""
@@ -95,9 +113,7 @@ class Scene:
         ball = (direct / np.pi + ambient * self.ball_sky)[:, None] * params["albedo"]
         up = np.array([0.0, 0.0, 1.0])
         direct = render.irradiance(self.table, up, position, intensity)
-        seen = render.sphere_visibility(
-            self.table, position, CENTER, RADIUS, self.steps, params["blur"]
-        )
+        seen = render.sphere_visibility(self.table, position, CENTER, RADIUS, self.steps)
         table = TABLE_ALBEDO * (seen * direct / np.pi + ambient * self.table_sky)
         return {"ball": render.srgb_encode(ball), "table": render.srgb_encode(table)}
 
@@ -131,8 +147,8 @@ def known_truth() -> dict:
     }
 
 
-def make_problem(path: Path = HERE / "matte_ball.png") -> clew.Problem:
-    """Return the problem for a photograph."""
+def make_problem(path: Path, truth: dict | None = None) -> clew.Problem:
+    """Return the problem for a photograph; the truth, if known, is for the report only."""
     photo = read_photo(path)
     scene = Scene()
 
@@ -160,55 +176,45 @@ def make_problem(path: Path = HERE / "matte_ball.png") -> clew.Problem:
             "albedo": (0.0, 1.0),
             "light.intensity": (0.0, None),
             "ambient": (0.0, None),
-            "blur": (0.05, 2.0),
         },
         show=show,
         name="un-render: a matte ball on a grey table",
-        truth=known_truth(),
+        truth=truth,
     )
 
 
-problem = make_problem()
+problem = make_problem(HERE / "matte_ball.png", known_truth())
 
 
 def check(solution: clew.Solution) -> list[str]:
-    """Compare with the truth; return what misses its tolerance."""
-    found, truth = solution.params, known_truth()
-    error = solution.uncertainty().standard_error
-    rows = [
-        (f"albedo {name}", found["albedo"][i], error["albedo"][i], truth["albedo"][i], 0.015)
-        for i, name in enumerate(("red", "green", "blue"))
-    ]
-    position, true_position = found["light"]["position"], truth["light"]["position"]
-    rows += [
-        (f"light {axis}", position[i], error["light"]["position"][i], true_position[i], None)
-        for i, axis in enumerate("xyz")
-    ]
-    light = found["light"]
-    rows += [
-        (
-            "intensity",
-            light["intensity"],
-            error["light"]["intensity"],
-            truth["light"]["intensity"],
-            0.015,
-        ),
-        ("ambient", found["ambient"], error["ambient"], truth["ambient"], 0.015),
-    ]
+    """Print what was found beside the truth; return what misses its tolerance."""
+    values, errors, truths = (
+        _by_name(tree)
+        for tree in (solution.params, solution.uncertainty().standard_error, known_truth())
+    )
     print(f"{'':14}{'found':>10}{'+/-':>9}{'truth':>9}{'error':>10}{'sigmas':>8}")
     missed = []
-    for name, value, deviation, true, limit in rows:
-        relative = value / true - 1.0
-        shown = f"{value - true:+10.4f}" if limit is None else f"{100 * relative:+9.2f}%"
-        sigmas = (value - true) / deviation
-        print(f"{name:14}{value:10.4f}{deviation:9.4f}{true:9.4f}{shown}{sigmas:8.1f}")
-        if limit is not None and abs(relative) > limit:
+    for name, value in values.items():
+        true, off = truths[name], value - truths[name]
+        place = name.startswith("light")
+        shown = f"{off:+10.4f}" if place else f"{100 * off / true:+9.2f}%"
+        sigmas = off / errors[name]
+        print(f"{name:14}{value:10.4f}{errors[name]:9.4f}{true:9.4f}{shown}{sigmas:8.1f}")
+        if not place and not abs(off / true) <= RELATIVE_TOLERANCE:
             missed.append(name)
-    distance = float(np.linalg.norm(position - true_position))
+    distance = np.linalg.norm([values[f"light {axis}"] - truths[f"light {axis}"] for axis in "xyz"])
     print(f"light position is off by {distance:.4f} units")
-    if distance > 0.03:
-        missed.append("light position")
-    return missed
+    return missed if distance <= POSITION_TOLERANCE else [*missed, "light position"]
+
+
+def _by_name(params: dict) -> dict[str, float]:
+    light = params["light"]
+    return {
+        **dict(zip(("albedo red", "albedo green", "albedo blue"), params["albedo"], strict=True)),
+        **dict(zip(("light x", "light y", "light z"), light["position"], strict=True)),
+        "intensity": light["intensity"],
+        "ambient": params["ambient"],
+    }
 
 
 def main() -> int:

@@ -109,6 +109,14 @@ def test_other_methods_refuse_constraints(method: str) -> None:
     assert "slsqp" in caught.value.fix
 
 
+@pytest.mark.parametrize("method", BOTH)
+def test_a_constraint_that_depends_on_nothing(method: str) -> None:
+    problem = Problem(
+        lambda p: (p["x"] - 2) ** 2, {"x": 0.5}, constraints=Constraint(lambda p: np.ones(2), 0, 2)
+    )
+    assert solve(problem, method).params["x"] == pytest.approx(2.0, abs=1e-6)
+
+
 def test_bad_constraints_are_refused() -> None:
     with pytest.raises(InputError, match=r"lower=2 is above upper=1"):
         Constraint(lambda p: p, lower=2, upper=1)

@@ -67,12 +67,11 @@ def test_an_interrupt_inside_the_model_is_not_lost() -> None:
 
 
 def test_a_second_interrupt_is_always_raised() -> None:
-    with Interruption() as interruption:
-        with interruption.held():
+    with Interruption() as interruption, interruption.held():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.asked
+        with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-            assert interruption.asked
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_other_threads_are_left_alone() -> None:

@@ -171,8 +171,9 @@ def test_a_loss_of_minibatches_gets_rows_of_the_target() -> None:
         loss=lambda y, t: np.mean(np.abs(y - t) ** 3),
         data=X,
     )
-    solution = solve(problem, batch=7, steps=2000, learning_rate=0.02)
-    np.testing.assert_allclose(solution.vector, [1, 2], atol=0.1)
+    solution = solve(problem, batch=7, steps=500, learning_rate=0.02)
+    first = np.mean((1 + 2 * X) ** 3)
+    assert solution.loss < 1e-3 * first
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_a_scalar_is_asked_for() -> None:
         solve(Problem(_wave, START, loss=lambda y: y**2))
     with pytest.raises(DerivativeError, match=r"the model's result has shape \(30,\)"):
         solve(Problem(_wave, START))
-    with pytest.raises(DerivativeError, match="the loss has shape .* complex128"):
+    with pytest.raises(DerivativeError, match=r"the loss has shape .* complex128"):
         solve(Problem(_wave, START, loss=lambda y: np.sum(y) + 0j))
     with pytest.raises(DerivativeError, match="type dict"):
         solve(Problem(lambda p: {"a": p["a"]}, {"a": 1.0}))

@@ -39,7 +39,7 @@ def _wait_for_step(process: subprocess.Popen[str], number: int) -> None:
             return
 
 
-@pytest.mark.parametrize("name", ["batch", "lbfgs", "lm"])
+@pytest.mark.parametrize("name", ["batch", "lbfgs", "lm", "slsqp"])
 def test_a_killed_process_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     moments = random.Random(name)
     whole = _launch(name, "-")
@@ -47,7 +47,7 @@ def test_a_killed_process_resumes_bit_for_bit(name: str, tmp_path: Path) -> None
     killed = 0
     for _ in range(3):
         process = _launch(name, file, pause=0.02)
-        _wait_for_step(process, killed * 5 + moments.randrange(1, 5))
+        _wait_for_step(process, killed * 3 + moments.randrange(1, 4))
         time.sleep(moments.random() * 0.03)
         process.kill()
         process.communicate()

@@ -208,7 +208,7 @@ class TrustConstr(SciPyMethod):
             bounds=bounds if told.objective.bounded else None,
             constraints=told.for_trust_constr(),
             callback=after_iteration,
-            options={"gtol": 1e-15, "xtol": self.tolerance, "maxiter": 10**7},
+            options={"gtol": 0.0, "xtol": self.tolerance, "maxiter": 10**7},
         )
 
     def succeeded(self, result: Any) -> bool:

@@ -54,7 +54,7 @@ class LevenbergMarquardt(Method):
             scale=scale,
             damping=self.damping,
             growth=2.0,
-            reach=1.0,
+            first_loss=loss,
         )
 
     def step(self, objective: Objective, state: State) -> State:
@@ -70,11 +70,9 @@ class LevenbergMarquardt(Method):
         low, high = objective.lower - x, objective.upper - x
         size = float(np.linalg.norm(scale * x))
         least = self.tolerance**2 * loss
-        for trial in range(60):
+        for _ in range(60):
             p = model.step(damping, scale, low, high)
             length = float(np.linalg.norm(scale * p))
-            if trial == 0:
-                state = {**state, "reach": length / max(size, 1e-300)}
             there = objective.project(x + p)
             predicted = model.reduction(p)
             if length <= EPSILON * size or predicted <= least or np.all(there == x):
@@ -143,7 +141,8 @@ class GaussNewton(Method):
 
     def start(self, objective: Objective, x: np.ndarray) -> State:
         loss, model = objective.linearise(x)
-        return first_state(x, loss, model.cosine(_free(objective, x, model.gradient)))
+        cosine = model.cosine(_free(objective, x, model.gradient))
+        return first_state(x, loss, cosine, first_loss=loss)
 
     def step(self, objective: Objective, state: State) -> State:
         if state["gradient_norm"] <= self.tolerance or state["loss"] == 0:
