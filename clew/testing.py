@@ -51,7 +51,7 @@ def directional_difference(
 
     def at(h: float) -> list[np.ndarray]:
         moved = [_moved(arg, direction, h) for arg, direction in zip(args, directions, strict=True)]
-        return [np.asarray(leaf) for leaf in pytree.flatten(f(*moved))[0]]
+        return [np.asarray(leaf) for leaf in pytree.flatten(f(*moved), shared=False)[0]]
 
     tables: list[list[list[np.ndarray]]] = []
     best: list[np.ndarray] = []
@@ -172,7 +172,8 @@ def _reverse_error(
     _, pull = vjp(f, *args)
     weights = _random_like(value, generator)
     left = _inner(slope, weights)
-    right = sum(_inner(c, d) for c, d in zip(pull(weights), directions, strict=True))
+    cotangents = pull(weights)
+    right = sum(_inner(c, d, shared=True) for c, d in zip(cotangents, directions, strict=True))
     sizes = [_inner(_magnitude(each), _magnitude(weights)) for each in (slope, value)]
     scale = max(abs(left), abs(right), sizes[0], 1e-8 * sizes[1])
     return abs(left - right) / scale if scale else 0.0
@@ -193,10 +194,14 @@ def _magnitude(tree: Any) -> Any:
     return pytree.map(lambda leaf: np.abs(np.asarray(leaf)), tree)
 
 
-def _inner(left: Any, right: Any) -> float:
-    """The real pairing ``Re(sum(a b))`` that transposition is defined by."""
+def _inner(left: Any, right: Any, shared: bool = False) -> float:
+    """The real pairing ``Re(sum(a b))`` that transposition is defined by.
+
+    Of arguments a shared array counts once, of results every place.
+    """
     total = 0.0
-    for a, b in zip(pytree.flatten(left)[0], pytree.flatten(right)[0], strict=True):
+    pairs = zip(pytree.flatten(left, shared)[0], pytree.flatten(right, shared)[0], strict=True)
+    for a, b in pairs:
         total += float(np.real(np.sum(np.asarray(a) * np.asarray(b))))
     return total
 
@@ -204,11 +209,11 @@ def _inner(left: Any, right: Any) -> float:
 def _compare(
     f: Callable[..., Any], value: Any, slope: Any, expected: Sequence[np.ndarray], tolerance: float
 ) -> float:
-    leaves, structure = pytree.flatten(slope)
+    leaves, structure = pytree.flatten(slope, shared=False)
     if len(leaves) != len(expected):
         raise InputError("check_derivatives: the function's result changes structure", "fix it")
     worst = 0.0
-    values = pytree.flatten(value)[0]
+    values = pytree.flatten(value, shared=False)[0]
     for name, leaf, at, reference in zip(structure.names, leaves, values, expected, strict=True):
         found = np.asarray(leaf)
         if found.size == 0:

@@ -118,7 +118,7 @@ def _mapped_size(leaves: Sequence[Any], axes: Sequence[int | None]) -> int:
 
 
 def _placed(tree: Any, out_axes: Any) -> Any:
-    leaves, structure = pytree.flatten(tree)
+    leaves, structure = pytree.flatten(tree)  # one object in two places is moved once
     axes = pytree.broadcast_prefix(out_axes, tree)
     return structure.unflatten(
         [moveaxis(leaf, 0, axis) for leaf, axis in zip(leaves, axes, strict=True)]

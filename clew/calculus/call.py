@@ -75,7 +75,9 @@ def _push_call(
     if rule.push is not None:
         args, directions = rule.arguments(primals[:count]), rule.arguments(full)
         result = rule.push(tuple(args), tuple(directions), rule.output.unflatten(outputs))
-        return _checked(name, "push", pytree.flatten(result)[0], [type_of(y) for y in outputs])
+        return _checked(
+            name, "push", pytree.flatten(result, shared=False)[0], [type_of(y) for y in outputs]
+        )
     graph = _pull_as_graph(name, rule, primals[:count], outputs)
     return pulled(*full, *primals[:count], *outputs, graph=graph, count=count)
 

@@ -168,7 +168,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     places = main if main is not None else range(count)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        given = dict(zip(places, _matching("vjp", expected, cotangent), strict=True))
+        given = dict(zip(places, _matching("vjp", expected, cotangent, shared=False), strict=True))
         arguments = [given[i] for i in range(count) if has_output[i]]
         found = stages.finish(carried, arguments)
         gradients = _gradients(graph, leaves, seeded, has_path, found)
@@ -338,16 +338,18 @@ def _no_output_path(graph: Graph, number: int) -> NoPath:
     return NoPath("unused: the output does not depend on the arguments", kind)
 
 
-def _matching(what: str, like: Any, given: Any) -> list[Any]:
+def _matching(what: str, like: Any, given: Any, shared: bool = True) -> list[Any]:
     """Flatten tangents or cotangents that must have the structure and shapes of ``like``."""
-    leaves, structure = pytree.flatten(_as_tuples(like))
-    flat, other = pytree.flatten(_as_tuples(given))
-    if len(flat) != len(leaves):
+    leaves, structure = pytree.flatten(_as_tuples(like), shared)
+    flat, other = pytree.flatten(_as_tuples(given), shared=False)
+    places = pytree.flatten(_as_tuples(like), shared=False)[1]
+    if len(flat) != places.count:
         raise ShapeError(
             f"{what}: the directions have {len(flat)} leaves ({', '.join(other.names)}), "
-            f"the values {len(leaves)} ({', '.join(structure.names)})",
+            f"the values {places.count} ({', '.join(places.names)})",
             "give directions of the same structure",
         )
+    flat = structure.pick(flat)
     result = []
     for name, leaf, value in zip(structure.names, leaves, flat, strict=True):
         kind, its = type_of(leaf), type_of(value)

@@ -36,6 +36,11 @@ class Structure:
         """Build the tree from its leaves; a shared leaf is one object in all its places."""
         return optree.tree_unflatten(self._tree, [leaves[slot] for slot in self._slots])
 
+    def pick(self, leaves: Sequence[Any]) -> list[Any]:
+        """Return, from one leaf per place, one for each distinct leaf."""
+        first = dict(zip(reversed(self._slots), reversed(leaves), strict=True))
+        return [first[slot] for slot in range(self.count)]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Structure):
             return NotImplemented
@@ -48,8 +53,11 @@ class Structure:
         return f"Structure({', '.join(self.names)})"
 
 
-def flatten(tree: Any) -> tuple[list[Any], Structure]:
-    """Return the distinct leaves of a tree and its structure.
+def flatten(tree: Any, shared: bool = True) -> tuple[list[Any], Structure]:
+    """Return the leaves of a tree and its structure.
+
+    An array met twice is one leaf; with ``shared=False`` (results of functions, whose places
+    are independent) every place is a leaf of its own.
 
     >>> w = np.ones(2)
     >>> leaves, structure = flatten({"encoder": w, "decoder": w})
@@ -66,7 +74,7 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
     known: dict[int, int] = {}
     for path, leaf in zip(paths, raw, strict=True):
         # A scalar is a value, not an object: two equal ones are not one parameter.
-        shareable = isinstance(leaf, (np.ndarray, Traced)) and len(leaf.shape) > 0
+        shareable = shared and isinstance(leaf, (np.ndarray, Traced)) and len(leaf.shape) > 0
         slot = known.get(id(leaf)) if shareable else None
         if slot is None:
             slot = len(leaves)
@@ -169,6 +177,4 @@ def broadcast_prefix(prefix: Any, tree: Any) -> list[Any]:
             f"the tree of settings does not fit: {error}", "follow its structure"
         ) from None
     entries = optree.tree_leaves(spread, none_is_leaf=True, namespace=_NAMESPACE)
-    slots = flatten(tree)[1]._slots
-    first = {slot: entry for slot, entry in reversed(list(zip(slots, entries, strict=True)))}
-    return [first[slot] for slot in range(len(first))]
+    return flatten(tree)[1].pick(entries)

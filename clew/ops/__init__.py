@@ -1,12 +1,16 @@
 """One file per family of primitives, one record per primitive."""
 
 from clew.ops import (
+    conv,
     cumulative,
     dot,
     elementwise,
+    factor,
     fft,
     index,
+    inverse,
     linalg,
+    matrix,
     reduce,
     shape,
     sort,
@@ -14,12 +18,16 @@ from clew.ops import (
 )
 
 __all__ = [
+    "conv",
     "cumulative",
     "dot",
     "elementwise",
+    "factor",
     "fft",
     "index",
+    "inverse",
     "linalg",
+    "matrix",
     "reduce",
     "shape",
     "sort",

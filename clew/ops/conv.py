@@ -21,7 +21,7 @@ from clew.core.kinds import bilinear
 from clew.core.types import Type, type_of
 from clew.ops.elementwise import conjugate, convert
 from clew.ops.index import basic_slice
-from clew.ops.shape import reshape, transpose, with_batch
+from clew.ops.shape import reshape, transpose
 
 Array = Any
 Ints = tuple[int, ...]
@@ -32,7 +32,7 @@ Padding = tuple[tuple[int, int], ...]
 _SMALL = 64
 """Fewer places than this are worth one matrix product over all examples together."""
 
-_BYTES_AT_ONCE = 1 << 25
+_BYTES_AT_ONCE = 1 << 22
 """Patches are laid out for as many examples at once as fit in here."""
 
 
@@ -110,26 +110,43 @@ def _conv_eval(
     out = _places(x.shape[2:], w.shape[2:], stride, padding, spread, dilation)
     x = _spread_and_padded(xp, x, padding, spread)
     patches = _patches(xp, x, w.shape[2:], out, stride, dilation)
-    batch, channels = x.shape[:2]
+    batch, rank = x.shape[0], w.ndim - 2
     made, inner = w.shape[0] // groups, int(np.prod(w.shape[1:]))
-    count = int(np.prod(out))
     kernels = xp.reshape(w, (groups, made, inner))
-    shape = (batch, groups * made, *out)
+    count = int(np.prod(out))
+    if not batch:
+        return xp.zeros((0, w.shape[0], *out), w.dtype)
     if count < _SMALL and batch > 1:
-        rank = w.ndim - 2
         order = (1, *range(2, 2 + rank), 0, *range(2 + rank, 2 + 2 * rank))
         columns = xp.reshape(xp.transpose(patches, order), (groups, inner, batch * count))
         y = xp.reshape(xp.matmul(kernels, columns), (groups * made, batch, *out))
         return xp.moveaxis(y, 1, 0)
-    one = channels * int(np.prod(w.shape[2:])) * count * w.dtype.itemsize
-    step = max(1, _BYTES_AT_ONCE // max(1, one))
-    parts = [
-        xp.matmul(kernels, xp.reshape(patches[i : i + step], (-1, groups, inner, count)))
+
+    def product(part: Any) -> Any:
+        places = part.shape[2 + rank :]
+        columns = xp.reshape(part, (-1, groups, inner, int(np.prod(places))))
+        return xp.reshape(xp.matmul(kernels, columns), (-1, groups * made, *places))
+
+    one = groups * inner * count * w.dtype.itemsize
+    rows = max(1, _BYTES_AT_ONCE * out[0] // one) if one > _BYTES_AT_ONCE else out[0]
+    step = max(1, _BYTES_AT_ONCE // one)
+    before = (slice(None),) * (2 + rank)
+    done = [
+        _joined(
+            xp,
+            [
+                product(patches[i : i + step][(*before, slice(j, j + rows))])
+                for j in range(0, out[0], rows)
+            ],
+            axis=2,
+        )
         for i in range(0, batch, step)
     ]
-    if not parts:
-        return xp.zeros(shape, w.dtype)
-    return xp.reshape(parts[0] if len(parts) == 1 else xp.concatenate(parts), shape)
+    return _joined(xp, done, axis=0)
+
+
+def _joined(xp: Any, parts: list[Any], axis: int) -> Any:
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=axis)
 
 
 def _conv_type(
@@ -200,8 +217,8 @@ def _for_kernel(
 
     Stride and dilation change places.
     """
-    batch, channels, *space = type_of(x).shape
-    made, taken, *lengths = w.shape
+    batch, _, *space = type_of(x).shape
+    _, taken, *lengths = w.shape
     rest = tuple(range(3, 3 + len(space)))
     x = reshape(x, shape=(batch, groups, taken, *space))
     x = transpose(x, axes=(2, 1, 0, *rest))
@@ -232,7 +249,8 @@ def _conv_batch(size: int, operands: Any, batched: Any, *, groups: int, **params
         x = reshape(x, shape=(size * shape[1], *shape[2:]))
         y = conv(x, w, groups=groups, **params)
         return reshape(y, shape=(size, shape[1], *type_of(y).shape[1:]))
-    x = with_batch(x, size, batched[0])
+    if not batched[0]:
+        return _many_kernels(size, x, w, groups, params)
     _, batch, channels, *space = type_of(x).shape
     _, made, taken, *lengths = type_of(w).shape
     x = transpose(x, axes=(1, 0, *range(2, 3 + len(space))))
@@ -241,6 +259,19 @@ def _conv_batch(size: int, operands: Any, batched: Any, *, groups: int, **params
     y = conv(x, w, groups=size * groups, **params)
     y = reshape(y, shape=(batch, size, made, *type_of(y).shape[2:]))
     return transpose(y, axes=(1, 0, *range(2, 3 + len(space))))
+
+
+def _many_kernels(size: int, x: Array, w: Array, groups: int, params: dict[str, Any]) -> Array:
+    """Meet one signal with many kernels: they are channels of one result."""
+    _, made, taken, *lengths = type_of(w).shape
+    each, rest = made // groups, tuple(range(3, 4 + len(lengths)))
+    w = reshape(w, shape=(size, groups, each, taken, *lengths))
+    w = reshape(transpose(w, axes=(1, 0, 2, *rest)), shape=(size * made, taken, *lengths))
+    y = conv(x, w, groups=groups, **params)
+    batch, _, *places = type_of(y).shape
+    y = reshape(y, shape=(batch, groups, size, each, *places))
+    y = transpose(y, axes=(2, 0, 1, *rest))
+    return reshape(y, shape=(size, batch, made, *places))
 
 
 conv = bilinear(

@@ -58,7 +58,7 @@ def record(
         rest = iter(inputs)
         trees = [each.unflatten([next(rest) for _ in range(each.count)]) for each in structures]
         result = function(*trees)
-        outputs, structure = pytree.flatten(result)
+        outputs, structure = pytree.flatten(result, shared=False)
         atoms = [
             _output(builder, leaf, name)
             for leaf, name in zip(outputs, structure.names, strict=True)

@@ -32,7 +32,31 @@ def solution():
     return clew.solve(example.problem)
 
 
-def plain_photo(causes: dict, split: int = 4) -> np.ndarray:
+@pytest.fixture(scope="module")
+def ball_sky() -> np.ndarray:
+    """The sky that each ball pixel sees past the table, as a sum over directions."""
+    count = 4000
+    number = np.arange(count) + 0.5
+    z, turn = 1 - 2 * number / count, np.pi * (1 + np.sqrt(5)) * number
+    flat = np.sqrt(1 - z**2)
+    rays = np.stack([flat * np.cos(turn), flat * np.sin(turn), z], -1)
+    origin, center = np.array(example.CAMERA.origin), example.CENTER
+    views = example.CAMERA.directions()
+    near = views @ (center - origin)
+    gap = near**2 - np.sum((center - origin) ** 2) + 1.0
+    sky = np.zeros(gap.shape)
+    for i, j in zip(*np.nonzero(gap > 0), strict=True):
+        point = origin + (near[i, j] - np.sqrt(gap[i, j])) * views[i, j]
+        cosine = np.maximum(rays @ (point - center), 0)
+        fall = np.where(z < 0, -point[2] / np.minimum(z, -1e-12), np.inf)
+        reach = np.maximum(
+            np.abs(point[0] + fall * rays[:, 0]), np.abs(point[1] + fall * rays[:, 1])
+        )
+        sky[i, j] = np.sum(cosine * (reach > example.HALF_SIZE)) / np.sum(cosine)
+    return sky
+
+
+def plain_photo(causes: dict, ball_sky: np.ndarray, split: int = 4) -> np.ndarray:
     """Trace rays without the example's shading: plain shadows, pixels split, sums over the sky."""
     grey, light = example.TABLE_ALBEDO, np.array(causes["light"])
     origin, center = np.array(example.CAMERA.origin), example.CENTER
@@ -55,7 +79,7 @@ def plain_photo(causes: dict, split: int = 4) -> np.ndarray:
             passes = np.linalg.norm(points + place[..., None] * path - center, axis=-1)
             lit = ball | (passes > 1.0)
             apart = np.linalg.norm(points - center, axis=-1)
-            sky = np.where(ball, (1 + normals[..., 2]) / 2, 1 - apart**-3)
+            sky = np.where(ball, ball_sky, 1 - apart**-3)
             light_in = causes["intensity"] * lit * direct / np.pi + causes["ambient"] * sky
             color = np.where(ball[..., None], causes["albedo"], grey)
             table = np.all(np.abs(points[..., :2]) < 20.0, axis=-1) & (rays[..., 2] < 0)
@@ -116,8 +140,8 @@ def test_what_is_taken_as_known_is_what_the_description_says():
         {"albedo": (0.5, 0.45, 0.2), "light": (1.5, -4.0, 3.5), "intensity": 30, "ambient": 0.05},
     ],
 )
-def test_other_causes_are_found_as_well(causes, tmp_path):
-    path = save(tmp_path / "photo.png", plain_photo(causes))
+def test_other_causes_are_found_as_well(causes, ball_sky, tmp_path):
+    path = save(tmp_path / "photo.png", plain_photo(causes, ball_sky))
     found = clew.solve(example.make_problem(path)).params
     np.testing.assert_allclose(found["albedo"], causes["albedo"], rtol=0.005)
     np.testing.assert_allclose(found["light"]["position"], causes["light"], atol=0.01)
@@ -149,9 +173,7 @@ def test_an_answer_off_by_more_than_the_tolerance_is_a_miss(solution, monkeypatc
     assert example.check(solution) == ["albedo green", "intensity", "light position"]
 
 
-def test_the_script_writes_a_report_and_says_whether_it_hit(
-    solution, tmp_path, monkeypatch, capsys
-):
+def test_the_script_reports_and_says_whether_it_hit(solution, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(clew, "solve", lambda problem: solution)
     report = tmp_path / "new" / "report.html"
     monkeypatch.setattr(sys, "argv", ["matte_ball.py", "--report", str(report)])
