@@ -1,6 +1,6 @@
 """Clew: write the forward process in NumPy; find its causes; see how the gradient got back."""
 
-from clew import numpy, testing
+from clew import numpy, random, testing
 from clew.batch import vmap
 from clew.calculus import (
     NoPath,
@@ -58,6 +58,7 @@ __all__ = [
     "jvp",
     "linearize",
     "numpy",
+    "random",
     "scope",
     "solve",
     "stop_gradient",

@@ -8,6 +8,7 @@ import numpy as np
 
 from clew.core.types import type_of
 from clew.numpy.support import Array, axis_of, flat, operand, traced_form
+from clew.ops import conv as c
 from clew.ops import dot as d
 from clew.ops import elementwise as e
 
@@ -97,27 +98,13 @@ def cross(
 @traced_form(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Array:
     """Convolution of two vectors."""
-    a, v = operand(a), operand(v)
-    if type_of(a).size < type_of(v).size:
-        a, v = v, a
-    n, m = type_of(a).size, type_of(v).size
-    padded = np.pad(a, (m - 1, m - 1))
-    full = padded[np.arange(n + m - 1)[:, None] + np.arange(m)] @ v[::-1]
-    if mode == "full":
-        return full
-    if mode == "same":
-        start = (m - 1) // 2
-        return full[start : start + n]
-    return full[m - 1 : n]
+    return c.convolve(operand(a), operand(v), mode)
 
 
 @traced_form(np.correlate)
 def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
     """Correlation of two vectors."""
-    a, v = operand(a), operand(v)
-    if type_of(v).size > type_of(a).size:
-        return _conjugate(convolve(v, _conjugate(a)[::-1], mode))[::-1]
-    return convolve(a, _conjugate(v)[::-1], mode)
+    return c.correlate(operand(a), operand(v), mode)
 
 
 @traced_form(np.polyval)

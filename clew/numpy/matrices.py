@@ -10,7 +10,7 @@ import numpy as np
 
 from clew.core.errors import InputError, ShapeError
 from clew.core.types import type_of
-from clew.numpy.support import Array, axes_of, flat, inexact, operand, traced_form
+from clew.numpy.support import Array, axes_of, axis_of, flat, inexact, operand, traced_form
 from clew.ops import elementwise as e
 from clew.ops import linalg as l
 
@@ -26,24 +26,10 @@ def _matrix(a: Any) -> Array:
     return x
 
 
-def _common(a: Array, b: Array) -> tuple[Array, Array]:
-    """One dtype and the same leading axes."""
-    dtype = np.result_type(type_of(a).dtype, type_of(b).dtype)
-    lead = np.broadcast_shapes(type_of(a).shape[:-2], type_of(b).shape[:-2])
-    pair = []
-    for x in (a, b):
-        x = x if type_of(x).dtype == dtype else e.convert(x, dtype=dtype)
-        pair.append(np.broadcast_to(x, (*lead, *type_of(x).shape[-2:])))
-    return pair[0], pair[1]
-
-
 @traced_form(_np.solve)
 def solve(a: Any, b: Any) -> Array:
     """The x with ``a x = b``."""
-    a, b = _matrix(a), inexact(operand(b))
-    if type_of(b).ndim == 1:
-        return solve(a, b[:, None])[..., 0]
-    return l.solve(*_common(a, b))
+    return l.solve(_matrix(a), inexact(operand(b)))
 
 
 @traced_form(_np.inv)
@@ -53,11 +39,18 @@ def inv(a: Any) -> Array:
 
 
 @traced_form(_np.pinv)
-def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Array:
-    """The Moore-Penrose pseudo-inverse, for constant rank."""
-    if rcond is not None or (rtol is not None and rtol is not np._NoValue):
-        raise InputError("pinv: a cut-off has no traced form", "leave rcond and rtol out")
-    return l.pinv(_matrix(a))
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = np._NoValue) -> Array:
+    """The Moore-Penrose pseudo-inverse; its derivative is that at constant rank."""
+    x = _matrix(a)
+    if rtol is not np._NoValue:
+        rcond = _precision(x) if rtol is None else rtol
+    return l.pinv(x, rcond=None if rcond is None else float(rcond))
+
+
+def _precision(x: Array) -> float:
+    """The relative size below which NumPy takes singular values for rounding errors."""
+    kind = type_of(x)
+    return float(np.finfo(kind.dtype).eps) * max(kind.shape[-2:])
 
 
 @traced_form(_np.det)
@@ -86,18 +79,9 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     """Orthogonal and upper triangular factor."""
     from numpy.linalg._linalg import QRResult
 
-    x = _matrix(a)
-    m, n = type_of(x).shape[-2:]
-    if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
-        raise InputError(
-            f"qr: mode={mode!r} has no traced form for shape {type_of(x).shape}",
-            "use mode='reduced'",
-        )
-    if m >= n:
-        q, r = l.qr(x)
-    else:
-        q, first = l.qr(x[..., :m])
-        r = np.concatenate([first, l.matmul(l.adjoint(q), x[..., m:])], axis=-1)
+    if mode not in ("reduced", "r", "complete"):
+        raise InputError(f"qr: mode={mode!r} has no traced form", "use mode='reduced'")
+    q, r = l.qr(_matrix(a), complete=mode == "complete")
     return r if mode == "r" else QRResult(q, r)
 
 
@@ -137,17 +121,9 @@ def svd(
     """Singular value decomposition."""
     from numpy.linalg._linalg import SVDResult
 
-    x = _matrix(a)
-    m, n = type_of(x).shape[-2:]
     if not compute_uv:
-        return l.svd(x)[1]
-    if full_matrices and m != n:
-        raise InputError(
-            f"svd: full_matrices=True of shape {type_of(x).shape} adds vectors that are not "
-            "determined by the matrix and have no derivative",
-            "pass full_matrices=False",
-        )
-    return SVDResult(*l.svd(x))
+        return l.svd(_matrix(a))[1]
+    return SVDResult(*l.svd(_matrix(a), full_matrices=full_matrices))
 
 
 @traced_form(_np.svdvals)
@@ -156,16 +132,53 @@ def svdvals(x: Any, /) -> Array:
     return l.svd(_matrix(x))[1]
 
 
+@traced_form(_np.matrix_rank)
+def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Array:
+    """The number of singular values that are not rounding errors: an integer."""
+    x = _matrix(A)
+    values = l.svd(x)[1]
+    if tol is None:
+        relative = _precision(x) if rtol is None else np.expand_dims(operand(rtol), -1)
+        tol = np.max(values, axis=-1, keepdims=True) * relative
+    else:
+        tol = np.expand_dims(operand(tol), -1)
+    return np.sum(e.greater(values, tol), axis=-1)
+
+
 @traced_form(_np.lstsq)
 def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
-    """Least-squares solution, residual, rank and singular values, for full rank."""
+    """Least-squares solution of least size, residual, rank and singular values.
+
+    The residual is given wherever there are more rows than columns.
+    """
     a, b = _matrix(a), inexact(operand(b))
-    x = l.matmul(l.pinv(a), b)
+    cut = _precision(a) if rcond is None else float(rcond)
+    x = l.matmul(l.pinv(a, rcond=cut), b)
     apart = l.matmul(a, x) - b
     m, n = type_of(a).shape
     squares = np.sum(e.square(e.absolute(apart)), axis=0, keepdims=type_of(b).ndim == 1)
-    residual = squares if m > n else np.empty(0)
-    return x, residual, min(m, n), l.svd(a)[1]
+    return x, squares if m > n else np.empty(0), matrix_rank(a, rtol=cut), l.svd(a)[1]
+
+
+@traced_form(_np.tensorinv)
+def tensorinv(a: Any, ind: int = 2) -> Array:
+    """The inverse of a tensor as a map between its first and its last axes."""
+    x = operand(a)
+    shape = type_of(x).shape
+    size = math.prod(shape[ind:])
+    return np.reshape(inv(np.reshape(x, (-1, size))), shape[ind:] + shape[:ind])
+
+
+@traced_form(_np.tensorsolve)
+def tensorsolve(a: Any, b: Any, axes: Any = None) -> Array:
+    """The x whose tensor product with ``a``, over all axes of x, is ``b``."""
+    x, y = operand(a), operand(b)
+    ndim = type_of(x).ndim
+    if axes is not None:
+        last = [axis_of(axis, ndim) for axis in axes]
+        x = np.transpose(x, [i for i in range(ndim) if i not in last] + last)
+    shape = type_of(x).shape[type_of(y).ndim :]
+    return np.reshape(solve(np.reshape(x, (-1, math.prod(shape))), flat(y)), shape)
 
 
 @traced_form(_np.matrix_power)
@@ -195,7 +208,10 @@ def multi_dot(arrays: Any) -> Array:
 
 def _root_of_squares(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     squares = e.square(e.absolute(x)) if type_of(x).dtype.kind == "c" else e.square(x)
-    return e.sqrt(np.sum(squares, axis=axes, keepdims=keepdims))
+    total = np.sum(squares, axis=axes, keepdims=keepdims)
+    # At zero the norm has a kink; of its slopes there the gradient is 0.
+    zero = e.equal(total, 0)
+    return e.where(zero, 0, e.sqrt(e.where(zero, 1, total)))
 
 
 @traced_form(_np.norm)

@@ -27,6 +27,7 @@ __all__ = [
     "index",
     "inverse",
     "linalg",
+    "random",
     "matrix",
     "reduce",
     "shape",

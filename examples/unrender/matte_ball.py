@@ -6,13 +6,15 @@ Found are the ball's colour, where the light is, how strong it is, and how brigh
 eight numbers. The truth stands beside the photograph in ``matte_ball.json`` and is only read to
 check and for the report.
 
-What the model leaves out, measured on 300 synthetic photographs with the path tracer's noise:
+What the fit leaves out, measured on 400 synthetic photographs whose noise follows the tracer's
+(per sample a choice of lamp or sky; its residuals spread as the photograph's do):
 
-- The tracer's noise in linear light has mean 0, behind the concave sRGB curve it does not:
-  ambient comes out 0.03 % low, intensity 0.02 %, the rest less than 0.01 % (0.0003 units).
-- The three channels of a ball pixel share their noise, and noise grows with light. The error bars
-  take residuals as independent and even: that of the red albedo is 1.6 times too small,
-  the other seven are 1.2 to 1.4 times too large.
+- Noise of mean 0 in linear light has not mean 0 behind the concave sRGB curve: intensity comes
+  out 0.05 % low, the rest less than 0.003 % (0.0001 units).
+- The error bars take residuals as independent and even. But the three channels of a ball pixel
+  share their noise, and noise grows with light and at the shadow's edge. So the bars are too
+  small for red (1.5 times), the light's position (1.1 to 1.35) and its intensity (1.2), and too
+  large for green, blue and ambient; two of them cover the truth 83 to 100 % of the time, not 95.
 
     python examples/unrender/matte_ball.py [--report report.html]
 """

@@ -18,6 +18,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "examples" / "unrender"
 
 def load():
     spec = importlib.util.spec_from_file_location("matte_ball", FOLDER / "matte_ball.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -17,8 +17,7 @@ def hemisphere(normal, count=400):
     first = np.cross(normal, helper)
     first /= np.linalg.norm(first)
     parts = radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - u)
-    axes = first, np.cross(normal, first), normal
-    return sum(part[..., None] * axis for part, axis in zip(parts, axes, strict=True))
+    return np.stack(parts, -1) @ np.stack([first, np.cross(normal, first), normal])
 
 
 def test_sphere_hits_lie_on_the_near_side():
