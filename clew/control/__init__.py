@@ -1,6 +1,13 @@
-"""Forward models of things that move."""
+"""Simulation and control as forward models. No optimiser is imported here."""
 
-from clew.control.ball import Ball, drag_acceleration
-from clew.control.integrate import runge_kutta
+from clew.control.integrate import euler_step, midpoint_step, runge_kutta_step, simulate
+from clew.control.projectile import GRAVITY, Ball
 
-__all__ = ["Ball", "drag_acceleration", "runge_kutta"]
+__all__ = [
+    "GRAVITY",
+    "Ball",
+    "euler_step",
+    "midpoint_step",
+    "runge_kutta_step",
+    "simulate",
+]

@@ -111,22 +111,29 @@ def leaf_names(tree: Any) -> tuple[str, ...]:
 
 
 def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
-    """Apply a function to the leaves of trees of one structure, keeping identity.
+    """Apply a function to the leaves of trees of one structure, place by place.
+
+    Places that share a leaf in every one of the trees share the result.
 
     >>> map(lambda a, b: a + b, {"x": 1.0}, {"x": 2.0})
     {'x': 3.0}
     """
-    leaves, structure = flatten(tree)
-    columns = [leaves]
-    for other in rest:
-        other_leaves, other_structure = flatten(other)
-        if len(other_leaves) != len(leaves):
+    flat = [flatten(each) for each in (tree, *rest)]
+    structure = flat[0][1]
+    for _, other in flat[1:]:
+        if len(other._slots) != len(structure._slots):
             raise InputError(
-                f"pytree.map: trees differ: {structure.names} and {other_structure.names}",
+                f"pytree.map: trees differ: {structure.names} and {other.names}",
                 "pass trees of one structure",
             )
-        columns.append(other_leaves)
-    return structure.unflatten([function(*row) for row in zip(*columns, strict=True)])
+    done: dict[tuple[int, ...], Any] = {}
+    results = []
+    for slots in zip(*(each._slots for _, each in flat), strict=True):
+        if slots not in done:
+            row = [leaves[slot] for (leaves, _), slot in zip(flat, slots, strict=True)]
+            done[slots] = function(*row)
+        results.append(done[slots])
+    return optree.tree_unflatten(structure._tree, results)
 
 
 def register(cls: Class, *, static: Sequence[str] = ()) -> Class:

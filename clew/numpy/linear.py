@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from clew.core.errors import InputError
 from clew.core.types import type_of
-from clew.numpy.support import Array, axis_of, flat, operand, traced_form
+from clew.numpy.support import Array, as_dtype, axis_of, flat, operand, traced_form
 from clew.ops import conv as c
 from clew.ops import dot as d
 from clew.ops import elementwise as e
+from clew.ops.einsum import einsum as _einsum
 
 
 @traced_form(np.matmul)
@@ -18,6 +20,10 @@ def matmul(
     x1: Any, x2: Any, /, *, axes: Any = None, axis: Any = None, keepdims: Any = False
 ) -> Array:
     """Matrix product over the last two axes."""
+    if axes is not None or axis is not None or keepdims:
+        raise InputError(
+            "matmul: axes, axis and keepdims have no traced form", "move the axes with np.moveaxis"
+        )
     return d.matmul(operand(x1), operand(x2))
 
 
@@ -34,9 +40,13 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Array:
 
 
 @traced_form(np.einsum)
-def einsum(subscripts: Any, /, *operands: Any, optimize: Any = False, **kwargs: Any) -> Array:
+def einsum(
+    subscripts: Any, /, *operands: Any, optimize: Any = False, dtype: Any = None, **kwargs: Any
+) -> Array:
     """Sum of products described by subscripts."""
-    return d.einsum(subscripts, *map(operand, operands))
+    if isinstance(subscripts, str):
+        operands = tuple(as_dtype(operand(x), dtype) for x in operands)
+    return as_dtype(_einsum(subscripts, *operands, optimize=optimize), dtype)
 
 
 @traced_form(np.inner)

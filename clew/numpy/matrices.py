@@ -157,7 +157,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     apart = l.matmul(a, x) - b
     m, n = type_of(a).shape
     squares = np.sum(e.square(e.absolute(apart)), axis=0, keepdims=type_of(b).ndim == 1)
-    return x, squares if m > n else np.empty(0), matrix_rank(a, rtol=cut), l.svd(a)[1]
+    rank = e.convert(matrix_rank(a, rtol=cut), dtype=np.dtype(np.int32))
+    return x, squares if m > n else np.empty(0), rank, l.svd(a)[1]
 
 
 @traced_form(_np.tensorinv)

@@ -1,5 +1,21 @@
-"""Forward models of signal processing."""
+"""Signal processing as forward models. No optimiser is imported here."""
 
-from clew.signal.fir import amplitude_response, band_grid, frequency_response, taps_of
+from clew.signal.fir import (
+    amplitude,
+    amplitude_matrix,
+    band_quadrature,
+    decibels,
+    frequency_response,
+    half_count,
+    linear_phase_taps,
+)
 
-__all__ = ["amplitude_response", "band_grid", "frequency_response", "taps_of"]
+__all__ = [
+    "amplitude",
+    "amplitude_matrix",
+    "band_quadrature",
+    "decibels",
+    "frequency_response",
+    "half_count",
+    "linear_phase_taps",
+]

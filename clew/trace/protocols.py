@@ -14,6 +14,7 @@ import numpy as np
 
 from clew.core.errors import ShapeError, TraceError
 from clew.core.primitive import PRIMITIVES, Traced
+from clew.core.source import Where
 from clew.core.types import type_of
 
 HANDLERS: dict[Any, Callable[..., Any]] = {}
@@ -129,15 +130,20 @@ def _masked(ufunc: Any, mask: Any, result: Any, old: Any) -> Any:
     return PRIMITIVES["where"](mask, result, old)
 
 
+def plain_array_written(where: Where | None = None) -> TraceError:
+    """Return the error for a traced value written into an array that is not traced."""
+    return TraceError(
+        "a traced value is written into a plain NumPy array, which would lose its gradient",
+        "make the array traced: np.zeros_like(x) of a traced x, or clew.numpy.zeros(...); "
+        "or write a = a + x instead of a += x",
+        where,
+    )
+
+
 def write_result(target: Any, result: Any) -> Any:
     """Write a result into an ``out=`` or ``+=`` target and return the target."""
     if not isinstance(target, Traced):
-        raise TraceError(
-            f"a traced value is written into a plain NumPy array (shape {target.shape}), "
-            "which would lose its gradient",
-            "make the array traced: np.zeros_like(x) of a traced x, or clew.numpy.zeros(...); "
-            "or write a = a + x instead of a += x",
-        )
+        raise plain_array_written()
     if type_of(result).shape != type_of(target).shape:
         raise ShapeError(
             f"cannot write shape {type_of(result).shape} into an array of shape "

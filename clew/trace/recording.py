@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from clew.core import pytree
-from clew.core.errors import DtypeError
+from clew.core.errors import DtypeError, TraceError
 from clew.core.graph import Graph
 from clew.core.primitive import Traced
 from clew.core.types import Type, type_of
 from clew.trace.builder import Builder
 from clew.trace.concrete import ConcreteValues
+from clew.trace.protocols import plain_array_written
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def record(
         ]
         rest = iter(inputs)
         trees = [each.unflatten([next(rest) for _ in range(each.count)]) for each in structures]
-        result = function(*trees)
+        result = _called(function, trees)
         outputs, structure = pytree.flatten(result, shared=False)
         atoms = [
             _output(builder, leaf, name)
@@ -65,6 +66,16 @@ def record(
         ]
     graph = builder.finish(atoms, names)
     return Recording(graph, builder.captured_values(), structure)
+
+
+def _called(function: Callable[..., Any], trees: Sequence[Any]) -> Any:
+    try:
+        return function(*trees)
+    except ValueError as error:
+        # NumPy asks for a float, is refused, and reports a matter of sequences.
+        if isinstance(error.__cause__, TraceError):
+            raise plain_array_written(error.__cause__.where) from error
+        raise
 
 
 def _leaf_type(leaf: Any, batched: bool, name: str) -> Type:

@@ -222,7 +222,7 @@ def _by_name(params: dict) -> dict[str, float]:
 
 def main() -> int:
     """Solve, compare with the truth, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Un-render a photograph of a matte ball.")
     parser.add_argument("--report", type=Path, default=Path("out/report.html"))
     arguments = parser.parse_args()
     solution = clew.solve(problem)

@@ -141,7 +141,8 @@ CASES = {
                (lambda a: np.matmul(a, GENERATOR_T), T)],
     "dot": [(lambda a: np.dot(a, M), A), (lambda a: a.dot(V[:4]), T), (lambda a: np.dot(a, 2.0), V)],
     "tensordot": [(lambda a: np.tensordot(a, B, ((0,), (0,))), A)],
-    "einsum": [(lambda a: np.einsum("ij,kj->ik", a, B), A), (lambda a: np.einsum("ii->i", a), M),
+    "einsum": [(lambda a: np.einsum(a, [0, 1], B, [2, 1], [2, 0]), A), (lambda a: np.einsum("ij->i", a, dtype=complex), A),
+               (lambda a: np.einsum("ij,kj->ik", a, B), A), (lambda a: np.einsum("ii->i", a), M),
                (lambda a: np.einsum("ij,jk,k", A, a, V[:4]), M), (lambda a: np.einsum("...j,j->...", a, V[:4]), T),
                (lambda a: np.einsum("ij->ji", a), A), (lambda a: np.einsum("ii", a), M)],
     "inner": [(lambda a: np.inner(a, B), A)], "outer": [(lambda a: np.outer(a, V), W), (lambda a: np.multiply.outer(a, V), W)],
@@ -166,18 +167,30 @@ CASES = {
     "histogram": [(lambda a: np.histogram(a, 3), A)],
     "solve": [(lambda a: np.linalg.solve(a, V[:4]), M), (lambda a: np.linalg.solve(M, a), M),
               (lambda a: np.linalg.solve(np.stack([M, M.T]), a), M)],
-    "inv": [(np.linalg.inv, M)], "pinv": [(np.linalg.pinv, A), (np.linalg.pinv, A.T)], "det": [(np.linalg.det, M)],
+    "inv": [(np.linalg.inv, M)],
+    "tensorinv": [(lambda a: np.linalg.tensorinv(np.reshape(a, (2, 2, 4))), M),
+                  (lambda a: np.linalg.tensorinv(np.reshape(a, (4, 2, 2)), ind=1), M)],
+    "tensorsolve": [(lambda a: np.linalg.tensorsolve(np.reshape(a, (2, 2, 2, 2)), A[:2, :2]), M),
+                    (lambda a: np.linalg.tensorsolve(np.reshape(a, (2, 2, 4)), A[:2, :2]), M),
+                    (lambda a: np.linalg.tensorsolve(np.reshape(a, (4, 2, 2)), A[:2, :2], (0,)), M)],
+    "pinv": [(np.linalg.pinv, A), (np.linalg.pinv, A.T), (lambda a: np.linalg.pinv(a, rtol=None), A),
+             (lambda a: np.linalg.pinv(np.outer(a, W), rtol=1e-9), V)], "det": [(np.linalg.det, M)],
     "slogdet": [(np.linalg.slogdet, M), (np.linalg.slogdet, M + 1j * M.T)],
     "cholesky": [(lambda a: np.linalg.cholesky(a @ a.T), M), (np.linalg.cholesky, M @ M.T),
                  (lambda a: np.linalg.cholesky(a @ a.T, upper=True), M),
                  (lambda a: np.linalg.cholesky(a @ a.conj().T), M + 1j * M.T)],
-    "qr": [(np.linalg.qr, M), (np.linalg.qr, A.T), (np.linalg.qr, A), (lambda a: np.linalg.qr(a, mode="r"), M)],
+    "qr": [(np.linalg.qr, M), (lambda a: np.linalg.qr(a, "complete")[0][:, :3], A.T),
+           (lambda a: np.linalg.qr(a, "complete"), A), (np.linalg.qr, A.T), (np.linalg.qr, A), (lambda a: np.linalg.qr(a, mode="r"), M)],
     "eigh": [(np.linalg.eigh, M @ M.T), (lambda a: np.abs(np.linalg.eigh(a, "U")[1]), M @ M.T)],
     "eigvalsh": [(np.linalg.eigvalsh, M + M.T), (np.linalg.eigvalsh, M + 1j * np.triu(M, 1))],
     "eig": [(lambda a: np.sum(np.linalg.eig(a)[0] ** 3), M.astype(complex))], "eigvals": [(lambda a: np.prod(np.linalg.eigvals(a)), M + 1j * M.T)],
-    "svd": [(lambda a: np.linalg.svd(a, full_matrices=False), A), (lambda a: np.linalg.svd(a, full_matrices=False), A.T),
+    "matrix_rank": [(np.linalg.matrix_rank, A), (np.linalg.matrix_rank, np.outer(V, W)),
+                    (lambda a: np.linalg.matrix_rank(a, tol=100.0), M), (lambda a: np.linalg.matrix_rank(a, rtol=0.9), T)],
+    "svd": [(lambda a: np.linalg.svd(a)[0], A), (lambda a: np.linalg.svd(a)[2], A.T),
+            (lambda a: np.linalg.svd(a, full_matrices=False), A), (lambda a: np.linalg.svd(a, full_matrices=False), A.T),
             (np.linalg.svd, M), (lambda a: np.linalg.svd(a, compute_uv=False), A)],
-    "svdvals": [(np.linalg.svdvals, A)], "lstsq": [(lambda a: np.linalg.lstsq(a, V[:4])[0], A.T)],
+    "svdvals": [(np.linalg.svdvals, A)], "lstsq": [(lambda a: np.linalg.lstsq(a, V[:4]), A.T), (lambda a: np.linalg.lstsq(a, A.T), M[:, :2]),
+              (lambda a: np.linalg.lstsq(np.outer(a, W), V)[0], V), (lambda a: np.linalg.lstsq(np.outer(a, W), V)[2], V)],
     "matrix_power": [(lambda a: np.linalg.matrix_power(a, 5), M), (lambda a: np.linalg.matrix_power(a, -2), M)],
     "multi_dot": [(lambda a: np.linalg.multi_dot([a, M, A.T]), A)],
     "norm": [(np.linalg.norm, A), (lambda a: np.linalg.norm(a, axis=1), A), (lambda a: np.linalg.norm(a, 3), V),
@@ -222,8 +235,23 @@ def test_traced_form_agrees_with_numpy(name, number):
         np.testing.assert_allclose(mine, theirs, rtol=1e-13, atol=1e-14)
     smooth = all(np.asarray(y).dtype.kind in "fc" for y in pytree.flatten(expected)[0])
     if smooth and np.asarray(argument).dtype.kind in "fc" and not np.isnan(argument).any():
-        if name not in ("max", "min", "heaviside", "round", "fix", "astype", "nan_to_num", "real_if_close"):
+        if name not in (
+            "max",
+            "min",
+            "heaviside",
+            "round",
+            "fix",
+            "astype",
+            "nan_to_num",
+            "real_if_close",
+        ):
             clew.testing.check_derivatives(function, argument)
+
+
+@pytest.mark.parametrize("axis", [None, 0, (0, 1)])
+def test_the_norm_of_nothing_has_slope_zero(axis):
+    gradient = clew.grad(lambda a: np.sum(np.linalg.norm(a, axis=axis)))(np.zeros((2, 2)))
+    assert np.array_equal(gradient, np.zeros((2, 2)))
 
 
 def test_every_registered_form_is_tested():
