@@ -87,7 +87,7 @@ def _answer(solution: Solution) -> dict[str, Any]:
 
 
 def _plain(leaf: Any) -> Any:
-    array = np.asarray(leaf)
+    array: Any = np.asarray(leaf)
     if array.dtype.kind == "c":
         return {"real": array.real.tolist(), "imag": array.imag.tolist()}
     return array.tolist()

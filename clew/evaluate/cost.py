@@ -10,10 +10,25 @@ from clew.core.graph import Equation, Graph
 from clew.core.types import Type
 
 _CHEAP = frozenset(
-    "reshape transpose broadcast_to basic_slice convert positive stop_gradient guard "
-    "concatenate update gather real imag".split()
+    [
+        "reshape",
+        "transpose",
+        "broadcast_to",
+        "basic_slice",
+        "convert",
+        "positive",
+        "stop_gradient",
+        "guard",
+        "concatenate",
+        "update",
+        "gather",
+        "real",
+        "imag",
+    ]
 )
-_CUBIC = frozenset("solve inv pinv det slogdet cholesky qr eigh eig svd".split())
+_CUBIC = frozenset(
+    ["solve", "inv", "pinv", "det", "slogdet", "cholesky", "qr", "eigh", "eig", "svd"]
+)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from clew.core.primitive import Traced
 from clew.core.types import Type, type_of
 from clew.numpy.joining import stack
-from clew.numpy.support import Array, as_dtype, operand, traced_form
+from clew.numpy.support import Array, as_dtype, is_traced, operand, traced_form
 from clew.ops import elementwise as e
 from clew.ops.shape import broadcast_to
 from clew.trace import active_builder
@@ -51,7 +50,7 @@ def full(
     >>> full(2, 3.0)
     array([3., 3.])
     """
-    if not isinstance(fill_value, Traced):
+    if not is_traced(fill_value):
         return _traced(np.full(shape, fill_value, dtype, order, device=device))
     return _filled(fill_value, shape, dtype or type_of(fill_value).dtype)
 
@@ -88,7 +87,7 @@ def asarray(
 
 
 def _holds_traced(value: Any) -> bool:
-    if isinstance(value, Traced):
+    if is_traced(value):
         return True
     if isinstance(value, np.ndarray) and value.dtype == object:
         return True
@@ -101,7 +100,7 @@ def _assembled(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and _holds_traced(value):
         parts = [_assembled(each) for each in value]
         return stack([part if hasattr(part, "shape") else np.asarray(part) for part in parts])
-    return value if isinstance(value, Traced) else np.asarray(value)
+    return value if is_traced(value) else np.asarray(value)
 
 
 for _function in (np.array, np.asarray, np.asanyarray, np.ascontiguousarray):
@@ -110,12 +109,12 @@ for _function in (np.array, np.asarray, np.asanyarray, np.ascontiguousarray):
 
 def _filled(value: Any, shape: Any, dtype: Any) -> Any:
     shape = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(map(int, shape))
-    value = value if isinstance(value, Traced) else np.dtype(dtype).type(value)
+    value = value if is_traced(value) else np.dtype(dtype).type(value)
     return _traced_view(broadcast_to(as_dtype(value, dtype), shape=shape))
 
 
 def _traced_view(value: Any) -> Any:
-    return value if isinstance(value, Traced) else _traced(np.array(value))
+    return value if is_traced(value) else _traced(np.array(value))
 
 
 def _like(prototype: Any, value: Any, dtype: Any, shape: Any) -> Array:
@@ -125,10 +124,10 @@ def _like(prototype: Any, value: Any, dtype: Any, shape: Any) -> Array:
         kind.shape if shape is None else (shape if isinstance(shape, tuple) else (shape,)),
         kind.dtype if dtype is None else dtype,
     )
-    value = as_dtype(value, target.dtype) if isinstance(value, Traced) else target.dtype.type(value)
-    if isinstance(value, Traced):
+    value = as_dtype(value, target.dtype) if is_traced(value) else target.dtype.type(value)
+    if is_traced(value):
         return broadcast_to(value, shape=target.shape)
-    builder = prototype.builder if isinstance(prototype, Traced) else active_builder()
+    builder = prototype.builder if is_traced(prototype) else active_builder()
     if builder is None:
         return np.full(target.shape, value)
     if not target.shape:

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numpy.fft import *  # noqa: F403
 from numpy.fft import __all__  # noqa: F401
+
+globals().update({name: getattr(np.fft, name) for name in np.fft.__all__})
 
 
 def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array
     else:
         bounds = [0, *(int(i) for i in indices_or_sections), length]
     before = (slice(None),) * place
-    return [x[(*before, slice(a, b))] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [x[(*before, slice(a, b))] for a, b in pairwise(bounds)]
 
 
 @traced_form(np.split)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from clew.core.errors import InputError
-from clew.core.primitive import Traced
 from clew.core.types import type_of
-from clew.numpy.support import Array, as_dtype, axis_of, flat, operand, traced_form
+from clew.numpy.support import Array, as_dtype, axis_of, flat, is_traced, operand, traced_form
 from clew.ops import elementwise as e
 from clew.ops.index import gather
 from clew.trace.indexing import pick
@@ -92,7 +91,7 @@ def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
 def _truth(x: Array) -> np.ndarray:
     """Which elements are nonzero decides shapes, so it is a condition on the inputs."""
     chosen = e.not_equal(x, 0)
-    return chosen.guarded() if isinstance(chosen, Traced) else chosen  # type: ignore[attr-defined]
+    return chosen.guarded() if is_traced(chosen) else chosen
 
 
 @traced_form(np.nonzero)
@@ -167,7 +166,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Array:
 @traced_form(np.put_along_axis)
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     """Write, for each row along an axis, at that row's positions."""
-    if not isinstance(arr, Traced):
+    if not is_traced(arr):
         write_result(arr, values)
     arr[_along(arr, operand(indices), axis_of(axis, arr.ndim))] = values
 
@@ -175,17 +174,17 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
 @traced_form(np.put)
 def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     """Write at flat positions."""
-    if not isinstance(a, Traced):
+    if not is_traced(a):
         write_result(a, v)
     places = np.unravel_index(np.asarray(ind), a.shape)
-    values = np.resize(np.ravel(v), places[0].size) if not isinstance(v, Traced) else np.ravel(v)
+    values = np.resize(np.ravel(v), places[0].size) if not is_traced(v) else np.ravel(v)
     a[tuple(np.ravel(p) for p in places)] = values
 
 
 @traced_form(np.putmask)
 def putmask(a: Any, mask: Any, values: Any) -> None:
     """Write where a mask holds."""
-    if not isinstance(a, Traced):
+    if not is_traced(a):
         write_result(a, values)
     value = operand(values)
     if type_of(value).size != 1 and type_of(value).shape != type_of(a).shape:
@@ -196,7 +195,7 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
 @traced_form(np.copyto)
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     """Write one array into another."""
-    if not isinstance(dst, Traced):
+    if not is_traced(dst):
         write_result(dst, src)
     dst[...] = src if where is True else np.where(where, src, dst)
 
@@ -259,7 +258,7 @@ def triu(m: Any, k: int = 0) -> Array:
 @traced_form(np.fill_diagonal)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     """Write the main diagonal."""
-    if not isinstance(a, Traced):
+    if not is_traced(a):
         write_result(a, val)
     index = np.arange(min(a.shape))
     a[(index,) * a.ndim] = val

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from clew.core.errors import ShapeError
-from clew.core.primitive import Traced
 from clew.core.types import type_of
-from clew.numpy.support import Array, axes_of, axis_of, operand, traced_form
+from clew.numpy.support import Array, axes_of, axis_of, is_traced, operand, traced_form
 from clew.ops import elementwise as e
 from clew.ops.shape import broadcast_to as _broadcast_to
 from clew.ops.shape import reshape as _reshape
@@ -34,7 +33,7 @@ def _target(x: Array, shape: Any) -> tuple[int, ...]:
 
 def reshaped(x: Array, shape: tuple[int, ...]) -> Array:
     """Return a view of another shape, or a copy where NumPy makes one."""
-    if not isinstance(x, Traced):
+    if not is_traced(x):
         return np.reshape(x, shape)
     if math.prod(shape) != type_of(x).size:
         return _reshape(x, shape=shape)
@@ -233,7 +232,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 
 def part_view(x: Array, read: Any, put: Any) -> Array:
     """Return a view of the real or imaginary part."""
-    return x.view(read, put) if isinstance(x, Traced) else read(x)  # type: ignore[attr-defined]
+    return x.view(read, put) if is_traced(x) else read(x)
 
 
 @traced_form(np.real)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from clew.core.errors import InputError
-from clew.core.primitive import Traced
 from clew.core.types import type_of
 from clew.numpy.support import (
     Array,
@@ -16,6 +15,7 @@ from clew.numpy.support import (
     axis_of,
     flat,
     inexact,
+    is_traced,
     operand,
     traced_form,
 )
@@ -160,7 +160,7 @@ def isin(
 
 def _actual(x: Array) -> np.ndarray:
     """How many different values there are decides shapes: a condition on the inputs."""
-    return x.guarded() if isinstance(x, Traced) else x  # type: ignore[attr-defined]
+    return x.guarded() if is_traced(x) else x
 
 
 @traced_form(np.unique)
@@ -198,7 +198,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:
     length = max(int(plain.max(initial=-1)) + 1, minlength)
     weight = np.ones(plain.shape) if weights is None else operand(weights)
     total = np.zeros_like(weight, shape=(length,))
-    if not isinstance(total, Traced):
+    if not is_traced(total):
         return np.bincount(plain, weight, minlength)
     np.add.at(total, plain, weight)
     return total

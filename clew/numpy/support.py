@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from clew.core.errors import InputError
+from clew.core.primitive import Traced
 from clew.core.types import type_of
 from clew.ops.elementwise import convert
 from clew.ops.shape import reshape
@@ -47,6 +48,15 @@ def operand(value: Any) -> Any:
     """
     value = as_array(value)
     return value if hasattr(value, "shape") else np.asarray(value)
+
+
+def is_traced(value: Any) -> bool:
+    """Say whether a value is traced.
+
+    >>> is_traced(1.0)
+    False
+    """
+    return isinstance(value, Traced)
 
 
 def rank(x: Array) -> int:

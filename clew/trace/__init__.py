@@ -2,10 +2,10 @@
 
 from clew.trace.builder import Builder, active_builder, run
 from clew.trace.guards import GuardFailed
+from clew.trace.methods import install
 from clew.trace.protocols import implements
 from clew.trace.recording import Recording, record
 from clew.trace.tracer import Tracer
-from clew.trace import methods as _methods  # gives Tracer its methods
 
 __all__ = [
     "Builder",
@@ -17,3 +17,5 @@ __all__ = [
     "record",
     "run",
 ]
+
+install()

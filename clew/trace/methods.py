@@ -10,10 +10,37 @@ from clew.core.errors import TraceError
 from clew.ops import elementwise as e
 from clew.trace.tracer import Tracer
 
-_FUNCTIONS = (
-    "all any argmax argmin argsort choose clip compress cumprod cumsum diagonal dot max mean min "
-    "nonzero prod ptp ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
-).split()
+_FUNCTIONS = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "choose",
+    "clip",
+    "compress",
+    "cumprod",
+    "cumsum",
+    "diagonal",
+    "dot",
+    "max",
+    "mean",
+    "min",
+    "nonzero",
+    "prod",
+    "ptp",
+    "ravel",
+    "repeat",
+    "round",
+    "searchsorted",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "take",
+    "trace",
+    "var",
+]
 
 
 def _method(function: Any) -> Any:
@@ -33,9 +60,10 @@ def _reshape(self: Tracer, *shape: Any, order: str = "C", copy: Any = None) -> A
 
 def _transpose(self: Tracer, *axes: Any) -> Any:
     """``np.transpose`` of this array."""
+    order: Any = axes
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        axes = axes[0]
-    return np.transpose(self, axes or None)  # type: ignore[call-overload]
+        order = axes[0]
+    return np.transpose(self, order or None)  # type: ignore[call-overload]
 
 
 def _astype(self: Tracer, dtype: Any, *args: Any, copy: bool = True, **kwargs: Any) -> Any:
@@ -108,6 +136,3 @@ def install() -> None:
     for name, method in methods.items():
         setattr(Tracer, name, method)
     Tracer.__deepcopy__ = lambda self, memo: e.positive(self)  # type: ignore[attr-defined]
-
-
-install()

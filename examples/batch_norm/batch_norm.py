@@ -22,8 +22,8 @@ import clew
 from clew import nn
 
 TOLERANCE = 1e-12
-RATES = (0.01, 0.03, 0.1, 0.3)
-STEPS = 400
+RATES = (0.03, 0.1, 0.3, 1.0)
+STEPS = 250
 
 
 def batch_norm_by_hand(layer: nn.BatchNorm, x: np.ndarray, slope: np.ndarray) -> dict:

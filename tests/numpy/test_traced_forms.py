@@ -210,6 +210,8 @@ CASES = {
     "cov": [(np.cov, A)], "corrcoef": [(np.corrcoef, A)],
 }  # fmt: skip
 GENERATOR_T = np.random.default_rng(1).normal(size=(2, 4, 2))
+# With jumps or ties at the values tested, or a dtype too narrow for differences.
+KINKED = {"max", "min", "heaviside", "round", "fix", "astype", "nan_to_num", "real_if_close"}
 # Predicates and helpers without arithmetic of their own.
 UNTESTED = {
     "asarray", "asanyarray", "ascontiguousarray", "shape", "ndim", "size", "result_type",
@@ -234,18 +236,9 @@ def test_traced_form_agrees_with_numpy(name, number):
         assert np.asarray(mine).shape == theirs.shape
         np.testing.assert_allclose(mine, theirs, rtol=1e-13, atol=1e-14)
     smooth = all(np.asarray(y).dtype.kind in "fc" for y in pytree.flatten(expected)[0])
-    if smooth and np.asarray(argument).dtype.kind in "fc" and not np.isnan(argument).any():
-        if name not in (
-            "max",
-            "min",
-            "heaviside",
-            "round",
-            "fix",
-            "astype",
-            "nan_to_num",
-            "real_if_close",
-        ):
-            clew.testing.check_derivatives(function, argument)
+    smooth = smooth and np.asarray(argument).dtype.kind in "fc" and not np.isnan(argument).any()
+    if smooth and name not in KINKED:
+        clew.testing.check_derivatives(function, argument)
 
 
 @pytest.mark.parametrize("axis", [None, 0, (0, 1)])

@@ -331,6 +331,7 @@ def test_derivative_of_the_exponential_is_scipys():
     near(linalg.expm_derivative(a, 1e8 * e), 1e8 * expected)
     assert np.array_equal(linalg.expm_derivative(a, 0 * e), 0 * e)
     near(clew.jvp(linalg.expm, (a,), (e,))[1], expected)
+    check_derivatives(linalg.expm_derivative, a, e, order=2)
 
 
 def test_batched_exponential_derivative():

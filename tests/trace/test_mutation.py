@@ -185,7 +185,7 @@ def test_writing_into_a_plain_array_raises():
         y[0] = x[0]
         return y[0]
 
-    with pytest.raises(TraceError, match="np.zeros_like") as caught:
+    with pytest.raises(TraceError, match="zeros_like") as caught:
         clew.grad(lost)(X)
     assert "test_mutation.py" in str(caught.value)
 
