@@ -58,7 +58,7 @@ gammaln = elementwise(
     source="DLMF 5.2.2",
 )
 digamma = elementwise(
-    "digamma",
+    "psi",  # as SciPy names its ufunc
     eval=lambda xp, x: _special(xp).digamma(x),
     partials=lambda y, x: polygamma(1.0, x),
     domain=POSITIVE,
