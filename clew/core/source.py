@@ -1,6 +1,6 @@
 """Where a value comes from: the user's line, and the path of scope names.
 
-``user_location`` walks the Python stack past Clew's and NumPy's own files.
+``user_location`` walks the Python stack past Clew's, NumPy's and SciPy's own files.
 ``scope("encoder")`` names a part of the model; equations recorded inside carry the path.
 """
 
@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 import numpy
 
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(numpy.__file__)))
 _INTERNAL = (
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
-    os.path.dirname(os.path.abspath(numpy.__file__)) + os.sep,
+    os.path.join(_PACKAGES, "numpy") + os.sep,
+    os.path.join(_PACKAGES, "scipy") + os.sep,
     os.path.dirname(os.path.abspath(threading.__file__)) + os.sep + "contextlib.py",
 )
 _is_internal: dict[str, bool] = {}
@@ -51,7 +53,7 @@ def _internal(file: str) -> bool:
 
 
 def user_location() -> Where:
-    """Return the innermost line on the stack that is neither Clew's nor NumPy's.
+    """Return the innermost line on the stack that is not Clew's, NumPy's or SciPy's.
 
     >>> user_location().line
     1

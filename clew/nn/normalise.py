@@ -20,6 +20,7 @@ class Standardise(Module):
     Parameters
     ----------
     gamma, beta, mu, sigma : array (features,)
+        One number for each feature.
 
     >>> layer = Standardise(np.full(2, 3.0), np.ones(2), np.array([1.0, 2.0]), np.full(2, 0.5))
     >>> layer(np.array([[1.0, 2.0], [1.5, 2.0]]))

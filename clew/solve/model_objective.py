@@ -293,7 +293,7 @@ class ModelObjective(Objective):
             )
 
     def check_paths(self) -> None:
-        """Make sure that every free parameter has a path to the loss.
+        """Make sure that every free parameter has a path to the loss, or to a constraint.
 
         Raises
         ------
@@ -309,9 +309,7 @@ class ModelObjective(Objective):
         ]
         if not quiet:
             return
-        found = value_and_grad(lambda tree: self._loss_of_tree(tree, self._whole))(
-            self.problem.start
-        )[1]
+        found = value_and_grad(self._all_that_counts)(self.problem.start)[1]
         gradients = pytree.flatten(found)[0]
         for number, leaf in quiet:
             if isinstance(gradients[number], NoPath):
@@ -320,6 +318,12 @@ class ModelObjective(Objective):
                     f"use {leaf.name} in the model, or hold it with fixed=[{leaf.name!r}]",
                     self._where,
                 )
+
+    def _all_that_counts(self, tree: Any) -> Any:
+        total = self._loss_of_tree(tree, self._whole)
+        for constraint in self.problem.constraints:
+            total = total + np.sum(constraint.function(tree))
+        return total
 
     def _first_slopes(self) -> Array:
         x = self.problem.space.start
