@@ -10,7 +10,7 @@ demo: $(VENV)/.base
 	$(BIN)/python examples/unrender/matte_ball.py --report out/report.html
 	@echo "report: $(CURDIR)/out/report.html"
 
-test: lint $(VENV)/.test wheel
+test: lint docs wheel
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.test

@@ -368,6 +368,7 @@ class ModelConstraint:
 
         self._jacobian = jit(slopes)
         self._hessian_product = jit(lambda x, m, v: hvp(lambda p: np.sum(m * flat(p)), (x,), (v,)))
+        self._known: tuple[bytes, Array] | None = None
 
     def value(self, x: Array) -> Array:
         """Return the values, of shape (k,)."""
@@ -375,7 +376,11 @@ class ModelConstraint:
 
     def jacobian(self, x: Array) -> Array:
         """Return the Jacobian, of shape (k, n)."""
-        return np.asarray(self._jacobian(x), dtype=np.float64).reshape(self._shape)
+        key = x.tobytes()
+        if self._known is None or self._known[0] != key:
+            found = np.array(self._jacobian(x), dtype=np.float64).reshape(self._shape)
+            self._known = (key, found)
+        return self._known[1].copy()
 
     def hessian_product(self, x: Array, multipliers: Array, direction: Array) -> Array:
         """Return the Hessian of ``multipliers . value`` times a direction."""

@@ -129,3 +129,22 @@ def test_bad_constraints_are_refused() -> None:
         solve(Problem(lambda p: p**2, 1.0, constraints=[wide]))
     with pytest.raises(InputError, match="cannot be combined with constraints"):
         solve(_hock_schittkowski_71(), reparameterise=True)
+
+
+def test_a_parameter_that_only_a_constraint_hears() -> None:
+    # least x with x y = 8 and y at most 4: x = 2
+    problem = Problem(
+        lambda p: p["x"] ** 2,
+        {"x": 3.0, "y": 1.0},
+        bounds={"y": (0.5, 4.0)},
+        constraints=[Constraint(lambda p: p["x"] * p["y"], 8.0, 8.0)],
+    )
+    found = solve(problem, "slsqp").params
+    assert float(found["x"]) == pytest.approx(2.0, rel=1e-7)
+    unheard = Problem(
+        lambda p: p["x"] ** 2,
+        {"x": 3.0, "y": 1.0},
+        constraints=[Constraint(lambda p: p["x"], lower=1.0)],
+    )
+    with pytest.raises(InputError, match="no path from 'y' to the loss"):
+        solve(unheard, "slsqp")
