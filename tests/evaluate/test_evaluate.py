@@ -67,7 +67,8 @@ def test_simplify_folds_shares_and_drops():
         a = np.exp(x) * 1.0
         b = np.exp(x)
         c = np.transpose(np.transpose(np.outer(a, b)))
-        return np.sum(np.negative(np.negative(c.reshape(2, 2)))) + np.sum(a * constant) + np.sum(np.cos(x)) * 0.0
+        twice = np.negative(np.negative(c.reshape(2, 2)))
+        return np.sum(twice) + np.sum(a * constant) + np.sum(np.cos(x)) * 0.0
 
     graph = clew.trace(wordy)(X)
     small = verify(simplify(graph))
