@@ -8,7 +8,7 @@ Functions among the parts are structure, so two networks of one shape hold the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def as_module(part: Part) -> Module:
 class _Layered(Module):
     """What containers with a tuple of layers share."""
 
-    layers: tuple[Any, ...]
+    layers: Sequence[Any]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(as_module(layer) for layer in self.layers))
@@ -71,7 +71,7 @@ class Sequential(_Layered):
     array([0., 0.])
     """
 
-    layers: tuple[Any, ...]
+    layers: Sequence[Any]
 
     def forward(self, x: Any) -> Any:
         """Return the last layer's output."""
@@ -126,7 +126,7 @@ class DenseBlock(_Layered):
     (5, 12)
     """
 
-    layers: tuple[Any, ...]
+    layers: Sequence[Any]
 
     def forward(self, x: Any) -> Any:
         """Return the input and all layers' outputs, joined along the last axis."""

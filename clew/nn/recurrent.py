@@ -6,6 +6,7 @@ A cell is ``cell(x, state) -> state``; ``cell.initial(shape)`` is a state of zer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -234,7 +235,7 @@ class RecurrentStack(Module):
     (5, 2, 4)
     """
 
-    cells: tuple[Any, ...]
+    cells: Sequence[Any]
     reach: int = static(default=2)
 
     def __post_init__(self) -> None:

@@ -135,46 +135,23 @@ def _like(prototype: Any, value: Any, dtype: Any, shape: Any) -> Array:
     return builder.record(broadcast_to, (value,), {"shape": target.shape})
 
 
-@traced_form(np.zeros_like)
-def zeros_like(
-    a: Any,
-    dtype: Any = None,
-    order: str = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: Any = None,
-) -> Array:
-    """Zeros of an array's shape and dtype."""
-    return _like(a, 0, dtype, shape)
+def _filled_like(value: int) -> Any:
+    def like(
+        a: Any,
+        dtype: Any = None,
+        order: str = "K",
+        subok: bool = True,
+        shape: Any = None,
+        *,
+        device: Any = None,
+    ) -> Array:
+        return _like(a, value, dtype, shape)
+
+    return like
 
 
-@traced_form(np.ones_like)
-def ones_like(
-    a: Any,
-    dtype: Any = None,
-    order: str = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: Any = None,
-) -> Array:
-    """Ones of an array's shape and dtype."""
-    return _like(a, 1, dtype, shape)
-
-
-@traced_form(np.empty_like)
-def empty_like(
-    prototype: Any,
-    dtype: Any = None,
-    order: str = "K",
-    subok: bool = True,
-    shape: Any = None,
-    *,
-    device: Any = None,
-) -> Array:
-    """An array of an array's shape and dtype; zeros."""
-    return _like(prototype, 0, dtype, shape)
+zeros_like = traced_form(np.zeros_like, np.empty_like)(_filled_like(0))
+ones_like = traced_form(np.ones_like)(_filled_like(1))
 
 
 @traced_form(np.full_like)

@@ -47,45 +47,34 @@ def _accumulator(dtype: np.dtype) -> Any:
     return None
 
 
-@traced_form(np.sum)
-def sum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    keepdims: Any = False,
-    initial: Any = 0,
-    where: Any = True,
-) -> Array:
-    """Sum over axes."""
-    x = operand(a)
-    x = as_dtype(_chosen(x, where, 0), dtype or _accumulator(type_of(x).dtype))
-    axes = axes_of(axis, type_of(x).ndim)
-    y = _finish(r.sum(x, axis=axes), x, axes, keepdims)
-    return e.add(y, initial) if _given(initial) and not _is(initial, 0) else y
+def _fold(record: Any, pair: Any, neutral: int) -> Any:
+    def fold(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        keepdims: Any = False,
+        initial: Any = neutral,
+        where: Any = True,
+    ) -> Array:
+        x = operand(a)
+        x = _chosen(x, where, neutral)
+        x = as_dtype(x, dtype or _accumulator(type_of(x).dtype))
+        axes = axes_of(axis, type_of(x).ndim)
+        y = _finish(record(x, axis=axes), x, axes, keepdims)
+        return pair(y, initial) if _given(initial) and not _is(initial, neutral) else y
+
+    return fold
 
 
-@traced_form(np.prod)
-def prod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    keepdims: Any = False,
-    initial: Any = 1,
-    where: Any = True,
-) -> Array:
-    """Multiply over axes."""
-    x = operand(a)
-    x = as_dtype(_chosen(x, where, 1), dtype or _accumulator(type_of(x).dtype))
-    axes = axes_of(axis, type_of(x).ndim)
-    y = _finish(r.prod(x, axis=axes), x, axes, keepdims)
-    return e.multiply(y, initial) if _given(initial) and not _is(initial, 1) else y
+sum = traced_form(np.sum)(_fold(r.sum, e.add, 0))
+prod = traced_form(np.prod)(_fold(r.prod, e.multiply, 1))
 
 
 def _is(value: Any, number: int) -> bool:
     return isinstance(value, (int, float)) and value == number
 
 
-def _extreme(record: Any, pair: Any, sign: int) -> Any:
+def _extreme(record: Any, pair: Any) -> Any:
     def extreme(
         a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
     ) -> Array:
@@ -105,8 +94,8 @@ def _extreme(record: Any, pair: Any, sign: int) -> Any:
     return extreme
 
 
-max = traced_form(np.max, np.amax)(_extreme(r.max, e.maximum, 1))
-min = traced_form(np.min, np.amin)(_extreme(r.min, e.minimum, -1))
+max = traced_form(np.max, np.amax)(_extreme(r.max, e.maximum))
+min = traced_form(np.min, np.amin)(_extreme(r.min, e.minimum))
 
 
 @traced_form(np.any)

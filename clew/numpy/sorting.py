@@ -38,7 +38,6 @@ def sort(
     order: Any = None,
     *,
     stable: Any = None,
-    descending: bool = False,
 ) -> Array:
     """Sort along an axis."""
     x, place = _flattened(a, axis)
@@ -53,7 +52,6 @@ def argsort(
     order: Any = None,
     *,
     stable: Any = None,
-    descending: bool = False,
 ) -> Array:
     """Positions in sorted order (stable)."""
     x, place = _flattened(a, axis)

@@ -363,77 +363,57 @@ stop_gradient_of = elementwise(
 
 # --- rounding, signs, neighbours: constant between jumps -------------------------------------
 
-_STEPS = NoDerivative("piecewise constant")
 
-
-def _steps(name: str, operands: Any = "same") -> Any:
+def _without_derivative(name: str, reason: NoDerivative, operands: Any = "same") -> Any:
+    """Make the record of a function of NumPy's that no gradient flows through."""
     return elementwise(
         name,
         eval=lambda xp, *x: getattr(xp, name)(*x),
-        partials=_STEPS,
+        partials=reason,
         operands=operands,
     )
 
 
-floor = _steps("floor")
-ceil = _steps("ceil")
-trunc = _steps("trunc")
-rint = _steps("rint")
-signbit = _steps("signbit")
-heaviside = _steps("heaviside", "inexact")
+# Rounding, signs, neighbours: constant between jumps.
+
+_STEPS = NoDerivative("piecewise constant")
+floor = _without_derivative("floor", _STEPS)
+ceil = _without_derivative("ceil", _STEPS)
+trunc = _without_derivative("trunc", _STEPS)
+rint = _without_derivative("rint", _STEPS)
+signbit = _without_derivative("signbit", _STEPS)
+heaviside = _without_derivative("heaviside", _STEPS, "inexact")
 nextafter = elementwise(
     "nextafter",
     eval=lambda xp, x, y: xp.nextafter(x, y),
     partials=(lambda z, x, y: 1, _STEPS),
 )
 
-# --- comparisons and logic: true or false ----------------------------------------------------
+# Comparisons and logic.
 
 _TRUTH = NoDerivative("true or false")
+equal = _without_derivative("equal", _TRUTH, "any")
+not_equal = _without_derivative("not_equal", _TRUTH, "any")
+less = _without_derivative("less", _TRUTH, "any")
+less_equal = _without_derivative("less_equal", _TRUTH, "any")
+greater = _without_derivative("greater", _TRUTH, "any")
+greater_equal = _without_derivative("greater_equal", _TRUTH, "any")
+logical_and = _without_derivative("logical_and", _TRUTH, "any")
+logical_or = _without_derivative("logical_or", _TRUTH, "any")
+logical_xor = _without_derivative("logical_xor", _TRUTH, "any")
+logical_not = _without_derivative("logical_not", _TRUTH, "any")
+isnan = _without_derivative("isnan", _TRUTH, "any")
+isinf = _without_derivative("isinf", _TRUTH, "any")
+isfinite = _without_derivative("isfinite", _TRUTH, "any")
 
-
-def _truth(name: str) -> Any:
-    return elementwise(
-        name,
-        eval=lambda xp, *x: getattr(xp, name)(*x),
-        partials=_TRUTH,
-        operands="any",
-    )
-
-
-equal = _truth("equal")
-not_equal = _truth("not_equal")
-less = _truth("less")
-less_equal = _truth("less_equal")
-greater = _truth("greater")
-greater_equal = _truth("greater_equal")
-logical_and = _truth("logical_and")
-logical_or = _truth("logical_or")
-logical_xor = _truth("logical_xor")
-logical_not = _truth("logical_not")
-isnan = _truth("isnan")
-isinf = _truth("isinf")
-isfinite = _truth("isfinite")
-
-# --- integers --------------------------------------------------------------------------------
+# Integers.
 
 _INTEGER = NoDerivative("integer")
-
-
-def _integer(name: str) -> Any:
-    return elementwise(
-        name,
-        eval=lambda xp, *x: getattr(xp, name)(*x),
-        partials=_INTEGER,
-        operands="same",
-    )
-
-
-bitwise_and = _integer("bitwise_and")
-bitwise_or = _integer("bitwise_or")
-bitwise_xor = _integer("bitwise_xor")
-bitwise_invert = _integer("bitwise_invert")
-left_shift = _integer("left_shift")
-right_shift = _integer("right_shift")
-gcd = _integer("gcd")
-lcm = _integer("lcm")
+bitwise_and = _without_derivative("bitwise_and", _INTEGER)
+bitwise_or = _without_derivative("bitwise_or", _INTEGER)
+bitwise_xor = _without_derivative("bitwise_xor", _INTEGER)
+bitwise_invert = _without_derivative("bitwise_invert", _INTEGER)
+left_shift = _without_derivative("left_shift", _INTEGER)
+right_shift = _without_derivative("right_shift", _INTEGER)
+gcd = _without_derivative("gcd", _INTEGER)
+lcm = _without_derivative("lcm", _INTEGER)

@@ -18,7 +18,7 @@ from clew.core.types import Type, type_of
 from clew.ops import elementwise as e
 from clew.ops.index import basic_slice, gather, scatter_add, scatter_set, update
 from clew.ops.shape import broadcast_to, reshape, transpose
-from clew.trace.tracer import fitted
+from clew.trace.tracer import Tracer, fitted
 
 _FULL = slice(None)
 
@@ -61,6 +61,7 @@ def get_item(x: Any, key: Any) -> Any:
         lambda parent: _read(plan, parent),
         lambda parent, value: _write(plan, parent, value),
         lambda array: array[key],
+        key,
     )
 
 
@@ -73,6 +74,8 @@ def set_item(x: Any, key: Any, value: Any) -> None:
     """Do ``x[key] = value``."""
     from clew.trace.protocols import as_array
 
+    if isinstance(value, Tracer) and value.is_part(x, key):
+        return  # the second half of ``x[key] += v``: the view has written itself already
     value = as_array(value)
     if _is_bool_of(key, x) and type_of(value).ndim == 0:
         x.write(e.where(key, fitted(value, Type((), x.dtype)), x))

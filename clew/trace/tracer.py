@@ -32,7 +32,7 @@ class Tracer(Traced):
     from the actual inputs and guarded.
     """
 
-    __slots__ = ("_layout", "_parent", "_put", "_read", "_seen", "_var", "builder")
+    __slots__ = ("_key", "_layout", "_parent", "_put", "_read", "_seen", "_var", "builder")
 
     def __init__(self, builder: Any, var: Var) -> None:
         self.builder = builder
@@ -74,10 +74,12 @@ class Tracer(Traced):
         read: Callable[[Any], Any],
         put: Callable[[Any, Any], Any],
         layout: Callable[[np.ndarray], np.ndarray] | None = None,
+        key: Any = None,
     ) -> Tracer:
         """Return a view: ``read(parent)`` is its value, ``put(parent, value)`` the new parent.
 
         ``layout`` does to a NumPy array what the view does; ``read`` itself if not given.
+        ``key`` is the index that made it, if one did.
         """
         present = self.read()
         child = Tracer(self.builder, self.builder.atom(read(self)))
@@ -86,6 +88,7 @@ class Tracer(Traced):
         child._put = put
         child._seen = present
         child._layout = layout or read
+        child._key = key
         return child
 
     def layout(self) -> np.ndarray:
@@ -99,6 +102,10 @@ class Tracer(Traced):
     def snapshot(self) -> Tracer:
         """Return the present value as an array of its own."""
         return Tracer(self.builder, self.read())
+
+    def is_part(self, parent: Any, key: Any) -> bool:
+        """Whether this is the view ``parent[key]``, so that writing it there changes nothing."""
+        return self._parent is parent and self._key is not None and _same_key(self._key, key)
 
     @property
     def is_view(self) -> bool:
@@ -248,6 +255,12 @@ class Tracer(Traced):
         from clew.trace.indexing import set_item
 
         set_item(self, key, value)
+
+
+def _same_key(left: Any, right: Any) -> bool:
+    left, right = (key if isinstance(key, tuple) else (key,) for key in (left, right))
+    plain = (int, slice, type(None), type(Ellipsis))
+    return all(isinstance(part, plain) for part in (*left, *right)) and left == right
 
 
 def fitted(value: Any, mine: Type) -> Any:
