@@ -14,7 +14,7 @@ def sort(
     kind: Any = None,
     order: Any = None,
     *,
-    stable: Any = None,
+    stable: bool = True,
     descending: bool = False,
 ) -> Any:
     """Return the elements sorted along an axis, also from the largest down.
@@ -33,7 +33,7 @@ def argsort(
     kind: Any = None,
     order: Any = None,
     *,
-    stable: Any = None,
+    stable: bool = True,
     descending: bool = False,
 ) -> Any:
     """Return the positions of the elements in sorted order, also from the largest down.
@@ -43,13 +43,13 @@ def argsort(
     >>> argsort(np.array([1, 3, 1]), descending=True)
     array([1, 0, 2])
     """
-    stable = None if kind else stable
+    chosen = None if kind else stable
     if not descending:
-        return np.argsort(a, axis, kind, order, stable=stable)
+        return np.argsort(a, axis, kind, order, stable=chosen)
     if axis is None:
         a, axis = np.ravel(a), 0
     length = np.shape(a)[axis]
-    backward = np.argsort(np.flip(a, axis), axis, kind, order, stable=stable)
+    backward = np.argsort(np.flip(a, axis), axis, kind, order, stable=chosen)
     return length - 1 - np.flip(backward, axis)
 
 
