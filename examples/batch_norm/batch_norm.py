@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,11 @@ def check_gradients() -> dict[str, float]:
     gamma, beta, mu = generator.normal(size=(3, 5))
     sigma = generator.uniform(0.5, 2.0, 5)
     errors = {}
-    for layer, by_hand in (
+    pairs: list[tuple[Any, Any]] = [
         (nn.BatchNorm(gamma, beta), batch_norm_by_hand),
         (nn.Standardise(gamma, beta, mu, sigma), standardise_by_hand),
-    ):
+    ]
+    for layer, by_hand in pairs:
         found = gradients(layer, x, slope)
         for name, expected in by_hand(layer, x, slope).items():
             off = np.max(np.abs(found[name] - expected)) / np.max(np.abs(expected))
@@ -100,7 +102,7 @@ def network(normalised: bool) -> nn.Sequential:
     generator = np.random.default_rng(1)
     widths = (4, *(24,) * 5)
     layers: list[Any] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         layers.append(nn.Dense.create(generator, inputs, outputs))
         if normalised:
             layers.append(nn.BatchNorm.create(outputs))
@@ -128,8 +130,7 @@ def draw(runs: list[clew.Solution], path: Path) -> None:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.add_subplot()
     for run in runs:
-        rate = run.method.learning_rate
-        axis.semilogy(run.history.loss, label=f"{run.problem.name}, rate {rate}")
+        axis.semilogy(run.history.loss, label=run.problem.name)
     axis.set(xlabel="step", ylabel="logistic loss", title="Five sigmoid layers, the same start")
     axis.legend()
     path.parent.mkdir(exist_ok=True)

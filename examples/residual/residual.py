@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def layers() -> list[nn.Dense]:
-    """Draw the layers that both networks are made of; weights a little small, as trained ones are."""
+    """Draw the layers that both networks are made of, with weights a little small."""
     generator = np.random.default_rng(0)
     drawn = [nn.Dense.create(generator, WIDTH, WIDTH, np.tanh) for _ in range(LAYERS)]
     return [nn.Dense(0.5 * each.weight, each.bias, activation=np.tanh) for each in drawn]
@@ -80,7 +80,9 @@ def paths_walked(graph: clew.Graph) -> int:
 
 def check_counts(plain: nn.Sequential, residual: nn.Sequential) -> bool:
     """Print path counts; say whether they are 1 and ``2^(N - k)``."""
-    print(f"\npaths from layer k to the output{'plain':>10}{'residual':>14}{'2^(N - k)':>14}  walked")
+    print(
+        f"\npaths from layer k to the output{'plain':>10}{'residual':>14}{'2^(N - k)':>14}  walked"
+    )
     good = True
     for first in (0, 1, LAYERS // 2, LAYERS - WALKED, LAYERS - 2, LAYERS - 1):
         blocks = LAYERS - first

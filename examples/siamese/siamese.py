@@ -142,7 +142,7 @@ def draw(net: Siamese, pairs: Pairs, path: Path) -> None:
 
 def main(given: list[str] | None = None) -> int:
     """Train, then verify on pairs that were held out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Siamese verification of digits.")
     parser.add_argument("--steps", type=int, default=STEPS)
     steps = parser.parse_args(given).steps
     images, digits = read_digits()

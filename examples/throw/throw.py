@@ -123,7 +123,7 @@ def shooting_effort(angle: float) -> float:
         run = solve_ivp(rate, (0, 10), state, events=beyond, rtol=1e-8, atol=1e-8)
         return run.y[1, -1] - TARGET[1] if run.t_events[0].size else -1e3
 
-    strength = brentq(above, 30.0, 600.0, xtol=1e-6)
+    strength: Any = brentq(above, 30.0, 600.0, xtol=1e-6)
     return float(strength**2) / control.GRAVITY**2
 
 

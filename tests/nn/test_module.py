@@ -91,8 +91,9 @@ def test_a_module_of_ones_own():
 
 def test_a_problem_starts_from_a_network():
     x = np.random.default_rng(1).normal(size=(20, 3))
-    goal = make(5)(x)
-    problem = clew.Problem(lambda net: net(x), make(), target=goal)
+    goal = make()(x)
+    start = pytree.map(lambda leaf: leaf + 0.05, make())
+    problem = clew.Problem(lambda net: net(x), start, target=goal)
     solution = clew.solve(problem)
     assert isinstance(solution.params, nn.Sequential)
     np.testing.assert_allclose(solution.params(x), goal, atol=1e-7)
