@@ -124,14 +124,16 @@ def _moved(state: Any, slope: Any, step: Any) -> Any:
 
 def _step_count(count: int | None, controls: Any) -> int:
     lengths = set()
+    shapes = []
     if controls is not None:
         shapes = [type_of(leaf).shape for leaf in pytree.flatten(controls)[0]]
-        lengths = {shape[0] if shape else 0 for shape in shapes}
+        lengths = {shape[0] if shape else -1 for shape in shapes}
     if count is not None:
         lengths.add(count)
     if len(lengths) != 1 or min(lengths) < 0:
+        rows = "no controls" if controls is None else f"controls of shape {shapes}"
         raise InputError(
-            f"simulate: count={count}, and controls with axis 0 of length {sorted(lengths)}",
-            "give count=, or controls with one row for each step",
+            f"simulate: count={count}, {rows}",
+            "give count=, or controls with one row of axis 0 for each step",
         )
     return lengths.pop()

@@ -96,6 +96,21 @@ def _put(self: Tracer, indices: Any, values: Any, mode: str = "raise") -> None:
     np.put(self, indices, values, mode=mode)  # type: ignore[call-overload]
 
 
+def _round(self: Tracer, digits: int | None = None) -> Any:
+    """``round(x, digits)``."""
+    return np.round(self, digits or 0)  # type: ignore[call-overload]
+
+
+def _divmod(self: Tracer, other: Any) -> Any:
+    """``divmod(x, y)``."""
+    return np.divmod(self, other)  # type: ignore[call-overload]
+
+
+def _format(self: Tracer, specification: str) -> str:
+    """A traced value has no digits to format: its type is shown."""
+    return repr(self)
+
+
 def _to_device(self: Tracer, device: str, /, *, stream: Any = None) -> Tracer:
     """The value itself: it lives on the CPU (Array API)."""
     if device != "cpu":
@@ -120,6 +135,9 @@ def install() -> None:
         "astype": _astype,
         "copy": _copy,
         "__copy__": _copy,
+        "__divmod__": _divmod,
+        "__format__": _format,
+        "__round__": _round,
         "flatten": _flatten,
         "fill": _fill,
         "sort": _sort,
