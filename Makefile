@@ -11,7 +11,7 @@ demo: $(VENV)/.base
 	@echo "report: $(CURDIR)/out/report.html"
 
 test: lint docs wheel
-	$(BIN)/python -m pytest -n 2
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

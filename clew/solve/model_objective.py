@@ -103,6 +103,28 @@ class ModelObjective(Objective):
         matrix = np.asarray(columns, dtype=np.float64)
         return _vector(residual), matrix
 
+    def noise_groups(self, x: Array) -> Array | None:
+        """Return for each residual the number of the noise it shares, of shape (m,)."""
+        groups = self.problem.groups
+        if groups is None:
+            return None
+        prediction = self._predict(self.problem.space.traced_tree(x), self._whole)
+        leaves = self._residual_leaves(prediction, self._whole)
+        given = [np.asarray(each) for each in places(groups)[0]]
+        try:
+            numbers = [
+                np.broadcast_to(own, np.shape(leaf)).ravel()
+                for own, leaf in zip(given, leaves, strict=True)
+            ]
+        except ValueError:
+            raise ShapeError(
+                f"Problem: groups of shape {[each.shape for each in given]} do not fit "
+                f"residuals of shape {[np.shape(leaf) for leaf in leaves]}",
+                "give one number per residual, or a shape that broadcasts to it",
+            ) from None
+        pairs = zip(numbers, leaves, strict=True)
+        return np.concatenate([own for own, leaf in pairs for _ in _real_parts(leaf)])
+
     @property
     def dense(self) -> bool:
         """Whether the Jacobian is small enough to be formed."""

@@ -88,6 +88,9 @@ class Problem:
         For reports.
     weights : pytree of arrays, optional
         One per residual, or broadcast to it; 0 leaves a datum out (it may then be NaN).
+    groups : pytree of integers, optional
+        One per residual, or broadcast to it: residuals of one number share one draw of noise,
+        as the channels of a pixel do. Only the uncertainty reads them.
     robust : {"huber", "soft_l1", "cauchy"} or (name, scale), optional
     show : callable, optional
         ``show(params)`` gives a dict of titles to pictures for the report: an array of shape
@@ -120,6 +123,7 @@ class Problem:
         fixed: Any = None,
         units: Any = None,
         weights: Any = None,
+        groups: Any = None,
         robust: str | tuple[str, float] | None = None,
         show: Callable[[Any], Mapping[str, Any]] | None = None,
         name: str | None = None,
@@ -133,6 +137,7 @@ class Problem:
         self.data = data
         self.constraints = _constraints(constraints)
         self.weights = _checked_weights(weights)
+        self.groups = groups
         self.robust = robust_loss(robust)
         self.show = show if show is None else _callable("show", show)
         self.name = name or getattr(model, "__name__", "problem").replace("<lambda>", "problem")
@@ -179,7 +184,8 @@ class Problem:
                 "give residual= for least squares, or loss= for any other scalar",
             )
         if not self.least_squares:
-            for setting, value in (("weights", self.weights), ("robust", self.robust)):
+            settings = {"weights": self.weights, "groups": self.groups, "robust": self.robust}
+            for setting, value in settings.items():
                 if value is not None:
                     raise InputError(
                         f"Problem: {setting}= applies to residuals, but the goal is a scalar loss",

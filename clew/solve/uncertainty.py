@@ -1,7 +1,10 @@
 """How well the data determine the parameters, and which combinations they do not see.
 
 Near a least-squares solution the covariance of the parameters is ``s^2 (J' J)^-1``, with the
-residual variance ``s^2 = |r|^2 / (m - n)``. A direction in which J has no length changes nothing
+residual variance ``s^2 = |r|^2 / (m - n)``; where residuals share noise (``groups=``), or the
+loss is robust, it is a sandwich ``A^-1 B A^-1``.
+
+A direction in which J has no length changes nothing
 that was measured: it is found by the singular values of J with columns scaled to length 1, which
 do not depend on units, and told in words.
 """
@@ -94,6 +97,9 @@ def uncertainty(
     loose = np.flatnonzero(~on_bound)
     freedom = objective.data_count - loose.size
     root, scatter, deviation = _spread(problem, residual, jacobian[:, loose], freedom, noise)
+    groups = objective.noise_groups(vector)
+    if groups is not None and noise is None:
+        scatter = _grouped_scatter(problem, residual, jacobian[:, loose], groups)
     inner, null = _covariance(root, scatter)
     covariance = np.zeros((space.size, space.size))
     covariance[np.ix_(loose, loose)] = inner
@@ -180,6 +186,23 @@ def _spread(
     factor = count / freedom if freedom > 0 else np.nan
     pulled = jacobian * pull[:, None]
     return root, factor * (pulled.T @ pulled), deviation
+
+
+def _grouped_scatter(problem: Problem, residual: Array, jacobian: Array, groups: Array) -> Array:
+    """Return ``k / (k - n) G' G``, G the sums of ``r J`` over each of the k groups.
+
+    Right also where the noise differs from place to place. Source: Liang and Zeger (1986);
+    MacKinnon and White (1985) for the factor.
+    """
+    pull = residual if problem.robust is None else problem.robust.influence(residual)
+    _, index = np.unique(groups[pull != 0], return_inverse=True)
+    count = int(index.max(initial=-1)) + 1
+    sums = np.stack(
+        [np.bincount(index, column, count) for column in (jacobian * pull[:, None])[pull != 0].T],
+        axis=-1,
+    )
+    free = count - jacobian.shape[1]
+    return (count / free if free > 0 else np.nan) * (sums.T @ sums)
 
 
 def _deviation(residual: Array, freedom: int) -> float:

@@ -20,11 +20,12 @@ import numpy as np
 
 import clew
 from clew import nn
+from clew.paths import count_paths
 
 LAYERS = 16
 WIDTH = 10
 TIME = 12
-STEPS = 200
+STEPS = 100
 HERE = Path(__file__).resolve().parent
 
 
@@ -68,16 +69,12 @@ def norms_by_layer(net: Reader, inputs: np.ndarray, label: np.ndarray) -> list[f
 
 
 def ways_up(layers: int, reach: int) -> int:
-    """Return the number of ways through so many layers in one step, added up on the graph."""
+    """Return the number of ways through so many layers in one step, counted on the graph."""
     generator = np.random.default_rng(0)
     cells = [nn.RNNCell.create(generator, 2, 2) for _ in range(layers)]
     stack = nn.RecurrentStack(cells, reach=reach)
     graph = clew.trace(lambda x: stack(x, stack.initial())[-1])(np.ones(2))
-    ways: dict[Any, int] = {graph.inputs[0]: 1}
-    for equation in graph.equations:
-        count = sum(ways.get(atom, 0) for atom in equation.inputs)
-        ways.update(dict.fromkeys(equation.outputs, count))
-    return ways[graph.outputs[0]]
+    return count_paths(graph)
 
 
 def fibonacci(number: int) -> int:

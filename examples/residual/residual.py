@@ -3,9 +3,8 @@
 1. The same thirty tanh layers, plain and with skip connections ``x + body(x)``: the norm of the
    loss's gradient in each layer, side by side. Plain, it dies on the way; with skips it survives.
 2. Each block gives the gradient two ways back, through its body and past it, so that N - k blocks
-   give ``2^(N - k)`` paths (Veit, Wilber and Belongie 2016). They are counted on the traced graph:
-   all of them by walking each one, for as many blocks as that is possible, and by adding up for
-   any number.
+   give ``2^(N - k)`` paths (Veit, Wilber and Belongie 2016). They are counted on the traced graph,
+   by one sweep for any number of blocks, and by walking each path where that is possible.
 
     python examples/residual/residual.py
 """
@@ -21,6 +20,7 @@ import numpy as np
 import clew
 from clew import nn
 from clew.core.graph import Var, users
+from clew.paths import count_paths
 
 LAYERS = 30
 WIDTH = 16
@@ -52,18 +52,6 @@ def rest_of(network: nn.Sequential, first: int) -> clew.Graph:
     return clew.trace(rest)(np.ones(WIDTH))
 
 
-def paths_added_up(graph: clew.Graph) -> int:
-    """Return the number of paths from a graph's input to its output, equation by equation.
-
-    A value is reached by as many paths as all values it is made of together.
-    """
-    ways: dict[Any, int] = {graph.inputs[0]: 1}
-    for equation in graph.equations:
-        count = sum(ways.get(atom, 0) for atom in equation.inputs)
-        ways.update(dict.fromkeys(equation.outputs, count))
-    return ways[graph.outputs[0]]
-
-
 def paths_walked(graph: clew.Graph) -> int:
     """Return the number of paths by walking every one of them from input to output."""
     readers = users(graph.equations)
@@ -87,7 +75,7 @@ def check_counts(plain: nn.Sequential, residual: nn.Sequential) -> bool:
     for first in (0, 1, LAYERS // 2, LAYERS - WALKED, LAYERS - 2, LAYERS - 1):
         blocks = LAYERS - first
         graph = rest_of(residual, first)
-        one, many = paths_added_up(rest_of(plain, first)), paths_added_up(graph)
+        one, many = count_paths(rest_of(plain, first)), count_paths(graph)
         walked = paths_walked(graph) if blocks <= WALKED else None
         good &= one == 1 and many == 2**blocks and walked in (None, many)
         shown = "-" if walked is None else walked

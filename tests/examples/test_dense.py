@@ -11,12 +11,15 @@ def test_it_runs(run):
     assert "ways agree" in printed
 
 
-def test_a_shorter_network_is_told_apart(example, monkeypatch, capsys):
-    plain, dense = example.plain_network(), example.dense_network()
-    # the networks swapped: every one of the claims is wrong
-    monkeypatch.setattr(example, "plain_network", lambda: dense)
+def test_dead_gradients_and_wrong_ways_are_seen(example, monkeypatch, capsys):
     monkeypatch.setattr(example, "ways_out", lambda net: ([0] * example.LAYERS,) * 2)
     monkeypatch.setattr(example, "norms_by_layer", lambda net, layers: [1.0] * example.LAYERS)
-    assert plain is not dense
+    monkeypatch.setattr(example, "draw", lambda *arguments: None)
     assert example.main() == 1
     assert capsys.readouterr().out.count("MISSED") == 2
+
+
+def test_ways_of_a_plain_stack(example):
+    far, one = example.ways_out(example.plain_network())
+    assert far == list(range(example.LAYERS))[::-1]
+    assert set(one) == {1}

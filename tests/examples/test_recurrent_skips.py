@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 
 def test_it_runs(run):
     status, printed = run()
@@ -19,8 +21,6 @@ def test_fibonacci(example):
 
 
 def test_labels_tell_the_order_of_the_pulses(example):
-    import numpy as np
-
     inputs, label = example.sequences(np.random.default_rng(0), 200)
     first = inputs[:, :, 0].argmax(axis=0) < inputs[:, :, 1].argmax(axis=0)
     assert np.array_equal(first, label > 0)

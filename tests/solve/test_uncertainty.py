@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clew.core.errors import InputError
+from clew.core.errors import InputError, ShapeError
 from clew.solve import Problem, solve
 from tests.solve.nist import PROBLEMS
 
@@ -215,3 +215,34 @@ def test_a_scalar_loss_has_no_covariance() -> None:
     with pytest.raises(InputError, match="does not say how data scatter") as caught:
         solution.uncertainty()
     assert "residual=" in caught.value.fix
+
+
+def test_residuals_that_share_noise_say_so() -> None:
+    generator = np.random.default_rng(5)
+    x = np.linspace(0.0, 1.0, 200)
+    copies = 4
+    pulls = {True: [], False: []}
+    for _ in range(60):
+        noise = 0.1 * generator.normal(size=(200, 1)) * (0.5 + x[:, None])
+        target = 2.0 + 3.0 * x[:, None] + np.repeat(noise, copies, axis=1)
+        for grouped in (True, False):
+            problem = Problem(
+                lambda p: (p["a"] + p["b"] * x[:, None]) * np.ones(copies),
+                {"a": 1.0, "b": 1.0},
+                target=target,
+                groups=np.arange(200)[:, None] if grouped else None,
+            )
+            solution = solve(problem)
+            error = solution.uncertainty().standard_error
+            pulls[grouped].append((float(solution.params["b"]) - 3.0) / float(error["b"]))
+    assert 0.8 < np.std(pulls[True]) < 1.25
+    assert np.std(pulls[False]) > 1.7  # four copies of one measurement are not four
+
+
+def test_groups_must_fit() -> None:
+    x = np.arange(4.0)
+    problem = Problem(lambda p: p["a"] * x, {"a": 1.0}, target=2 * x, groups=np.arange(3))
+    with pytest.raises(ShapeError, match="groups of shape"):
+        solve(problem).uncertainty()
+    with pytest.raises(InputError, match="groups= applies to residuals"):
+        Problem(lambda p: p["a"], {"a": 1.0}, loss=lambda y: y**2, groups=np.arange(3))
