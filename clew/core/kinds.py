@@ -33,7 +33,8 @@ class Elementwise(Primitive):
 
     Operands broadcast. The derivative is stated once: one ``partials`` function per operand,
     given the output and the operands; or ``push`` where no partial exists (not holomorphic);
-    or ``transpose`` for an operation that is linear and not a product.
+    or ``transpose`` for an operation that is linear and not a product. ``masks`` says, given
+    where the cotangent can be nonzero, where each operand's can: only a choice narrows it.
     """
 
     partials: tuple[Rule | NoDerivative, ...] | NoDerivative | None = None
@@ -42,6 +43,7 @@ class Elementwise(Primitive):
     linear_in: tuple[int, ...] = ()
     operands: Literal["inexact", "same", "any", "select"] = "inexact"
     domain: Interval | tuple[Interval, ...] = REALS
+    masks: Rule | None = None
 
     def __post_init__(self) -> None:
         stated = [self.partials, self.push_rule, self.transpose]
@@ -155,7 +157,9 @@ class Elementwise(Primitive):
             ]
         else:
             raise _not_linear(self)
-        masks = self.operand_masks(mask, operands)
+        masks = [mask] * len(operands)
+        if self.masks is not None:
+            masks = self.masks(mask, *operands)
         cotangents: list[Array] = [None] * len(operands)
         shrunk: list[Array] = [None] * len(operands)
         for i in wanted:
@@ -165,17 +169,6 @@ class Elementwise(Primitive):
                 shrunk[i] = unbroadcast_mask(masks[i], operands[i].shape)
             cotangents[i] = unbroadcast(term, operands[i].shape)
         return cotangents, shrunk
-
-    def operand_masks(self, mask: Array, operands: Sequence[Any]) -> list[Array]:
-        """Return, per operand, where its cotangent can be nonzero; ``where`` narrows it."""
-        if self.name != "where":
-            return [mask] * len(operands)
-        taken = operands[0]
-        other = PRIMITIVES["logical_not"](taken)
-        both = PRIMITIVES["logical_and"]
-        if mask is None:
-            return [None, taken, other]
-        return [None, both(mask, taken), both(mask, other)]
 
     def batched(
         self, size: int, operands: Sequence[Array], batched: Sequence[bool], params: dict
@@ -473,13 +466,14 @@ def elementwise(
     linear_in: tuple[int, ...] = (),
     operands: Literal["inexact", "same", "any", "select"] = "inexact",
     domain: Interval | tuple[Interval, ...] = REALS,
+    masks: Rule | None = None,
     source: str = "",
 ) -> Elementwise:
     """Make an elementwise record; a single partial may stand without its tuple."""
     if callable(partials):
         partials = (partials,)
     return Elementwise(
-        name, eval, source, False, partials, push, transpose, linear_in, operands, domain
+        name, eval, source, False, partials, push, transpose, linear_in, operands, domain, masks
     )
 
 

@@ -264,6 +264,16 @@ fmin = elementwise(
     partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
     operands="same",
 )
+
+
+def _branches(mask: Array, c: Array, x: Any, y: Any) -> tuple[Array, Array, Array]:
+    """A cotangent reaches a branch only where the branch is taken."""
+    taken, other = c, logical_not(c)
+    if mask is None:
+        return None, taken, other
+    return None, logical_and(mask, taken), logical_and(mask, other)
+
+
 where = elementwise(
     "where",
     eval=lambda xp, c, x, y: xp.where(c, x, y),
@@ -274,6 +284,7 @@ where = elementwise(
     ),
     linear_in=(1, 2),
     operands="select",
+    masks=_branches,
 )
 copysign = elementwise(
     "copysign",

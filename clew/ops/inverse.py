@@ -184,9 +184,7 @@ def _pinv_type(a: Type, *, rcond: float | None = None) -> Type:
 pinv = general(
     "pinv",
     eval=lambda xp, a, *, rcond=None: xp.linalg.pinv(a, rcond),
-    type=lambda a, *, rcond=None: Type(
-        (*a.shape[:-2], *matrices("pinv", a).shape[:-3:-1]), a.dtype
-    ),
+    type=_pinv_type,
     push=_push_pinv,
     batch=lambda size, x, batched, **params: pinv(x[0], **params),
     source="Golub & Pereyra (1973), (4.12); for a rank that does not change",
