@@ -21,6 +21,8 @@ from clew.numpy.support import (
 )
 from clew.ops import elementwise as e
 from clew.ops import reduce as r
+from clew.ops.cumulative import cummax as _cummax
+from clew.ops.cumulative import cummin as _cummin
 from clew.ops.cumulative import cumprod as _cumprod
 from clew.ops.cumulative import cumsum as _cumsum
 from clew.ops.shape import broadcast_to
@@ -308,6 +310,8 @@ def _running(record: Any) -> Any:
     return running
 
 
+traced_form(np.maximum.accumulate)(_running(_cummax))
+traced_form(np.minimum.accumulate)(_running(_cummin))
 cumsum = traced_form(np.cumsum)(_running(_cumsum))
 cumprod = traced_form(np.cumprod)(_running(_cumprod))
 

@@ -60,11 +60,9 @@ def apply_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str
     if method == "__call__":
         return _call(ufunc, inputs, kwargs)
     if method == "reduce" and ufunc in _REDUCE:
-        kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
-        return HANDLERS[_REDUCE[ufunc]](inputs[0], **_without_none(kwargs))
+        return HANDLERS[_REDUCE[ufunc]](inputs[0], **_of_method(inputs, kwargs))
     if method == "accumulate" and ufunc in _ACCUMULATE:
-        kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
-        return HANDLERS[_ACCUMULATE[ufunc]](inputs[0], **_without_none(kwargs))
+        return HANDLERS[_ACCUMULATE[ufunc]](inputs[0], **_of_method(inputs, kwargs))
     if method == "outer":
         left, right = (as_array(each) for each in inputs)
         rank = type_of(right).ndim
@@ -83,11 +81,20 @@ _REDUCE = {
     np.logical_and: np.all,
     np.logical_or: np.any,
 }
-_ACCUMULATE = {np.add: np.cumsum, np.multiply: np.cumprod}
+_ACCUMULATE = {
+    np.add: np.cumsum,
+    np.multiply: np.cumprod,
+    np.maximum: np.maximum.accumulate,
+    np.minimum: np.minimum.accumulate,
+}
 
 
-def _without_none(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in kwargs.items() if value is not None or key == "axis"}
+def _of_method(inputs: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of a ufunc's method as those of the function of the same meaning."""
+    given = {"axis": inputs[1] if len(inputs) > 1 else 0, **kwargs}
+    if isinstance(given.get("out"), tuple):
+        given["out"] = given["out"][0]
+    return {key: value for key, value in given.items() if value is not None or key == "axis"}
 
 
 def _call(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -52,6 +52,8 @@ CASES = {
     "nanstd": [(np.nanstd, N)], "nanmax": [(np.nanmax, N)], "nanmin": [(np.nanmin, N)],
     "nanprod": [(np.nanprod, N)],
     "cumsum": [(np.cumsum, A), (lambda a: np.cumsum(a, axis=1), A), (lambda a: np.add.accumulate(a), A)],
+    "accumulate": [(np.maximum.accumulate, A), (lambda a: np.minimum.accumulate(a, axis=1), A),
+                   (lambda a: mutate(a[0], lambda y: np.add.reduce(a, axis=0, out=y)), A)],
     "cumprod": [(lambda a: np.cumprod(a, axis=1), A), (np.cumprod, A * MASK)],
     "cumulative_sum": [(lambda a: np.cumulative_sum(a, axis=1, include_initial=True), A)],
     "cumulative_prod": [(lambda a: np.cumulative_prod(a, include_initial=True), V)],
