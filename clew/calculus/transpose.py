@@ -5,7 +5,8 @@ addition in this file.
 
 A cotangent may come with a *mask*, outside which it is zero because a ``where`` did not take
 that branch. Masks travel back with the cotangents, and every product is zeroed outside its
-mask, so a NaN or infinity of the branch not taken never reaches the gradient.
+mask, so a NaN or infinity of the branch not taken does not reach the gradient. Operations
+that mix elements (factorisations, transforms) carry a mask only as "some" or "none".
 """
 
 from __future__ import annotations
