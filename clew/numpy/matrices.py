@@ -90,8 +90,7 @@ def eigh(a: Any, UPLO: str = "L") -> Any:
     """Eigenvalues and vectors of a Hermitian matrix."""
     from numpy.linalg._linalg import EighResult
 
-    x = _matrix(a)
-    return EighResult(*l.eigh(l.adjoint(x) if UPLO.upper() == "U" else x))
+    return EighResult(*l.eigh(_matrix(a), lower=UPLO.upper() != "U"))
 
 
 @traced_form(_np.eigvalsh)

@@ -138,10 +138,11 @@ def _inverse_gaps(values: Array) -> Array:
     return where(same, 0, divide(1.0, where(same, 1, gaps)))
 
 
-def _push_eigh(primals: Any, tangents: Any, outputs: Any) -> Any:
+def _push_eigh(primals: Any, tangents: Any, outputs: Any, *, lower: bool = True) -> Any:
     """``V^H dA V`` has the moves of the eigenvalues on its diagonal and the turns beside it."""
     w, v = outputs
-    inner = matmul(adjoint(v), matmul(hermitian_of_lower(tangents[0]), v))
+    da = tangents[0] if lower else adjoint(tangents[0])
+    inner = matmul(adjoint(v), matmul(hermitian_of_lower(da), v))
     dw = diagonal(inner)
     dv = matmul(v, multiply(_inverse_gaps(w), inner))
     return (real(dw) if is_complex(dw) else dw), dv
@@ -149,12 +150,12 @@ def _push_eigh(primals: Any, tangents: Any, outputs: Any) -> Any:
 
 eigh = general(
     "eigh",
-    eval=lambda xp, a: tuple(xp.linalg.eigh(a)),
-    type=lambda a: (real_type(square("eigh", a), a.shape[:-1]), a),
+    eval=lambda xp, a, *, lower=True: tuple(xp.linalg.eigh(a, "L" if lower else "U")),
+    type=lambda a, *, lower=True: (real_type(square("eigh", a), a.shape[:-1]), a),
     push=_push_eigh,
-    batch=lambda size, x, batched: eigh(x[0]),
+    batch=lambda size, x, batched, **params: eigh(x[0], **params),
     multiple=True,
-    source="Giles (2008), 3.1; reads the lower triangle",
+    source="Giles (2008), 3.1; reads one triangle",
 )
 
 

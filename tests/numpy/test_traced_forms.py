@@ -183,7 +183,7 @@ CASES = {
                  (lambda a: np.linalg.cholesky(a @ a.conj().T), M + 1j * M.T)],
     "qr": [(np.linalg.qr, M), (lambda a: np.linalg.qr(a, "complete")[0][:, :3], A.T),
            (lambda a: np.linalg.qr(a, "complete"), A), (np.linalg.qr, A.T), (np.linalg.qr, A), (lambda a: np.linalg.qr(a, mode="r"), M)],
-    "eigh": [(np.linalg.eigh, M @ M.T), (lambda a: np.abs(np.linalg.eigh(a, "U")[1]), M @ M.T)],
+    "eigh": [(np.linalg.eigh, M @ M.T), (lambda a: np.linalg.eigh(a, "U"), M @ M.T)],
     "eigvalsh": [(np.linalg.eigvalsh, M + M.T), (np.linalg.eigvalsh, M + 1j * np.triu(M, 1))],
     "eig": [(lambda a: np.sum(np.linalg.eig(a)[0] ** 3), M.astype(complex))], "eigvals": [(lambda a: np.prod(np.linalg.eigvals(a)), M + 1j * M.T)],
     "matrix_rank": [(np.linalg.matrix_rank, A), (np.linalg.matrix_rank, np.outer(V, W)),
