@@ -5,15 +5,42 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
+import inspect
+import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from clew.core.errors import InputError
+import click
+
+from clew.core.errors import ClewError, InputError
 from clew.core.source import Where
+
+_FOREIGN = tuple(
+    os.path.join(folder, "")
+    for folder in (
+        str(Path(__file__).resolve().parent.parent),
+        *(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")),
+    )
+)
+_CLICK = os.path.join(os.path.dirname(click.__file__), "")
+
+
+def message(error: ClewError) -> str:
+    """Return an error's text, without a line that belongs to whoever started the command.
+
+    A command is not called from a line of the user's: the innermost frame outside Clew is then
+    click's, or the ``clew`` script's, and naming it would mislead.
+    """
+    starters = {frame.f_code.co_filename for frame, _ in traceback.walk_stack(None)}
+    file = error.where.file
+    known = file and file not in starters and not file.startswith((_CLICK, "<"))
+    line = f"\n  at: {error.where}" if known else ""
+    return f"{error.asked}{line}\n  fix: {error.fix}"
 
 
 def split_name(target: str) -> tuple[Path, str]:
@@ -25,6 +52,8 @@ def split_name(target: str) -> tuple[Path, str]:
     file, colon, name = target.rpartition(":")
     if colon and name.isidentifier():
         return Path(file), name
+    if colon and Path(file).is_file() and not Path(target).exists():
+        raise InputError(f"{name!r} in {target} is not a name", f"write {file}:NAME", Where())
     return Path(target), ""
 
 
@@ -34,49 +63,78 @@ def load_module(path: Path) -> ModuleType:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], 3)
         hint = f"there is {', '.join(near)}" if near else "check the path"
         raise InputError(f"{path}: there is no such file", hint, Where())
-    if path.suffix != ".py":
+    if path.suffix != ".py" or not path.is_file():
         raise InputError(f"{path} is not a Python file", "name a file that ends in .py", Where())
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    # A file called as a library is (json.py) must not take the library's place.
+    name = path.stem if path.stem not in sys.modules else f"{path.stem}_from_file"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise InputError(f"{path} cannot be loaded", "name a Python file", Where())
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
+    except ClewError:
+        raise
+    except SystemExit as stop:
+        raise InputError(
+            f"{path.name} ended the program (SystemExit: {stop.code}) when it was loaded",
+            "put what it does as a script under: if __name__ == '__main__':",
+            user_line(stop, path),
+        ) from None
     except Exception as error:
         raise model_error(error, path) from error
     return module
 
 
 def model_error(error: BaseException, path: Path) -> InputError:
-    """Return an error that names the last line of the user's file on the way to an error."""
-    own = str(path.resolve())
-    line = 0
-    if isinstance(error, SyntaxError) and error.lineno:
-        line = error.lineno
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == own and frame.lineno:
-            line = frame.lineno
+    """Return an error that names the innermost line of the user's on the way to an error."""
+    where = user_line(error, path)
+    if isinstance(error, (SyntaxError, UnicodeError)) and not where:
+        return InputError(
+            f"{path.name} is not Python source: {error}", "name a text file of Python", where
+        )
     return InputError(
         f"{path.name} raised {type(error).__name__}: {error}",
-        "mend the line named above",
-        Where(own, line),
+        "mend the line named above"
+        if where
+        else "no line of the file was running: check the arguments that its function takes",
+        where,
     )
 
 
+def user_line(error: BaseException, path: Path) -> Where:
+    """Return the innermost line that is the file's, or of a module that is no library's."""
+    if isinstance(error, SyntaxError):
+        return Where(error.filename or str(path), error.lineno) if error.lineno else Where()
+    own = str(path.resolve())
+    found = Where()
+    for frame in traceback.extract_tb(error.__traceback__):
+        foreign = frame.filename.startswith((*_FOREIGN, "<"))
+        if frame.lineno and (frame.filename == own or not foreign):
+            found = Where(frame.filename, frame.lineno)
+    return found
+
+
 def find(
-    module: ModuleType, path: Path, name: str, wanted: str, accepts: Callable[[Any], bool]
+    module: ModuleType,
+    path: Path,
+    name: str,
+    wanted: str,
+    accepts: Callable[[Any], bool],
+    offers: Callable[[Any], bool] | None = None,
 ) -> Any:
     """Return the object of a module that a command is about.
 
-    Without a name: the one called as ``wanted`` is, or the only one of its kind.
+    Without a name: the one called as ``wanted`` is, or the only one of its kind. ``offers`` says
+    which to choose from and to list, where a name may stand for more than those.
     """
-    fitting = {key: value for key, value in vars(module).items() if accepts(value)}
+    fitting = {key: value for key, value in vars(module).items() if (offers or accepts)(value)}
     if name:
-        if name in fitting:
-            return fitting[name]
         present = hasattr(module, name)
+        if present and accepts(getattr(module, name)):
+            return getattr(module, name)
         near = difflib.get_close_matches(name, list(fitting), 3) or sorted(fitting)
         what = f"{name} is not a {wanted}" if present else f"there is no {name}"
         hint = f"it has {', '.join(near)}" if near else f"define a {wanted} in it"
@@ -103,6 +161,7 @@ def example_arguments(module: ModuleType, name: str, given: str | None) -> tuple
     """Return the arguments to call a function with.
 
     From ``--args`` (a Python literal), or from ``NAME_args`` or ``example_args`` in the file.
+    Lists of a literal become arrays of floats; a tuple is the arguments in order.
     """
     if given is not None:
         try:
@@ -125,6 +184,23 @@ def example_arguments(module: ModuleType, name: str, given: str | None) -> tuple
     )
 
 
+def check_call(function: Callable[..., Any], args: tuple[Any, ...], name: str) -> None:
+    """Raise where a function does not take these arguments, naming the line of its definition."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # built-in functions may have none
+        return
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        raise InputError(
+            f"{name}{signature} was given {len(args)} argument{'s' * (len(args) != 1)}: {error}",
+            f"give as many as it takes, by --args '(1.0, 2.0)' or {name}_args = (1.0, 2.0)",
+            Where(code.co_filename, code.co_firstlineno) if code else Where(),
+        ) from None
+
+
 def _as_arrays(value: Any) -> Any:
     import numpy as np
 
@@ -132,4 +208,16 @@ def _as_arrays(value: Any) -> Any:
         return tuple(_as_arrays(each) for each in value)
     if isinstance(value, dict):
         return {key: _as_arrays(each) for key, each in value.items()}
-    return np.asarray(value, float) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufc":
+            raise ValueError(f"dtype {array.dtype}")
+    except ValueError:
+        raise InputError(
+            f"--args: {value!r} is not an array of numbers",
+            "write lists of equal length, of numbers; a tuple keeps different things apart",
+            Where(),
+        ) from None
+    return array if array.dtype.kind == "c" else array.astype(float)

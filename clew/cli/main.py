@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,19 @@ from typing import Any
 import click
 import numpy as np
 
-from clew.cli.loading import example_arguments, find, load_module, model_error, split_name
+from clew.cli.loading import (
+    check_call,
+    example_arguments,
+    find,
+    load_module,
+    message,
+    model_error,
+    split_name,
+)
 from clew.core import pytree
-from clew.core.errors import ClewError
+from clew.core.errors import ClewError, InputError
+from clew.core.source import Where
+from clew.core.types import type_of
 from clew.solve import METHODS, Problem, Solution, solve
 
 
@@ -23,14 +35,20 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ClewError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {message(error)}", err=True)
             sys.exit(2)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="clew")
 def main() -> None:
-    """Write the forward process; find its causes; see how the gradient got back."""
+    """Write the forward process; find its causes; see how the gradient got back.
+
+    Exit codes: 0 done, 1 not converged or a check that failed, 2 wrong use.
+    """
+
+
+_FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
 # --- solve -------------------------------------------------------------------------------
@@ -39,10 +57,10 @@ def main() -> None:
 @main.command("solve")
 @click.argument("target", metavar="FILE[:NAME]")
 @click.option("--method", default="auto", help=f"One of {', '.join(sorted(METHODS))}, or auto.")
-@click.option("--steps", type=int, default=None, help="The most steps.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML report.")
-@click.option("--json", "output", type=click.Path(path_type=Path), help="Write the answer.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Continue from this file.")
+@click.option("--steps", type=click.IntRange(min=0), default=None, help="The most steps.")
+@click.option("--report", type=_FILE, help="Write an HTML report.")
+@click.option("--json", "output", type=_FILE, help="Write the answer.")
+@click.option("--resume", type=_FILE, help="Continue from this file, and keep the run in it.")
 def solve_command(
     target: str,
     method: str,
@@ -53,6 +71,9 @@ def solve_command(
 ) -> None:
     """Solve the problem that FILE defines (the one called `problem`, or NAME)."""
     path, name = split_name(target)
+    # Before the work, not after: an answer that cannot be written is lost.
+    for file in (report, output, resume):
+        _make_folder(file)
     module = load_module(path)
     problem = find(module, path, name, "problem", lambda each: isinstance(each, Problem))
     try:
@@ -63,14 +84,25 @@ def solve_command(
         raise model_error(error, path) from error
     click.echo(str(solution))
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(_answer(solution), indent=2) + "\n")
+        output.write_text(json.dumps(_answer(solution), indent=2, allow_nan=False) + "\n")
         click.echo(f"answer: {output}")
     if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
         solution.report(report)
         click.echo(f"report: {report}")
     sys.exit(0 if solution.converged else 1)
+
+
+def _make_folder(file: Path | None) -> None:
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(file.parent, os.W_OK):
+            raise PermissionError(0, "the folder is not writable")
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be written: {error.strerror}", "name a file elsewhere", Where()
+        ) from None
 
 
 def _answer(solution: Solution) -> dict[str, Any]:
@@ -80,7 +112,7 @@ def _answer(solution: Solution) -> dict[str, Any]:
         "problem": solution.problem.name,
         "converged": solution.converged,
         "status": str(solution.status),
-        "loss": float(solution.loss),
+        "loss": _plain(float(solution.loss)),
         "steps": solution.steps,
         "params": dict(zip(structure.names, values, strict=True)),
     }
@@ -89,8 +121,21 @@ def _answer(solution: Solution) -> dict[str, Any]:
 def _plain(leaf: Any) -> Any:
     array: Any = np.asarray(leaf)
     if array.dtype.kind == "c":
-        return {"real": array.real.tolist(), "imag": array.imag.tolist()}
-    return array.tolist()
+        return {"real": _finite(array.real.tolist()), "imag": _finite(array.imag.tolist())}
+    return _finite(array.tolist())
+
+
+def _finite(value: Any) -> Any:
+    """What JSON can hold: it has no infinity and no NaN, which become null."""
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _positive(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if not 0.0 < value < math.inf:
+        raise click.BadParameter(f"{value} is not a positive number.")
+    return value
 
 
 # --- check -------------------------------------------------------------------------------
@@ -100,16 +145,27 @@ def _plain(leaf: Any) -> Any:
 @click.argument("target", metavar="FILE:FUNCTION")
 @click.option("--args", "given", help="Arguments as a Python literal: '(1.0, [2.0, 3.0])'.")
 @click.option("--order", type=click.IntRange(1, 3), default=1, help="Up to this derivative.")
-@click.option("--tolerance", type=float, default=1e-6, help="Relative error allowed.")
+@click.option("--tolerance", default=1e-6, callback=_positive, help="Relative error allowed.")
 def check_command(target: str, given: str | None, order: int, tolerance: float) -> None:
-    """Check the derivatives of FUNCTION against differences; name the worst entry."""
+    """Check the derivatives of FUNCTION against differences; name the worst entry.
+
+    It is called with --args, or with FUNCTION_args or example_args of the file.
+    """
     from clew.testing import DerivativeMismatch, check_derivatives
 
     function, args, path = _function(target, given)
+    types = [type_of(leaf) for leaf in pytree.flatten(args)[0]]
+    if not any(kind.inexact for kind in types):
+        raise InputError(
+            f"check: no argument is a float ({', '.join(map(str, types)) or 'there is none'}), "
+            f"so there is nothing to differentiate",
+            "pass floats, 3.0 for 3",
+            Where(),
+        )
     try:
         agreement = check_derivatives(function, *args, order=order, tolerance=tolerance)
     except DerivativeMismatch as mismatch:
-        click.echo(f"FAILED: {mismatch}")
+        click.echo(f"FAILED: {message(mismatch)}")
         sys.exit(1)
     except ClewError:
         raise
@@ -126,7 +182,10 @@ def check_command(target: str, given: str | None, order: int, tolerance: float) 
 @click.option("--args", "given", help="Arguments as a Python literal: '(1.0, [2.0, 3.0])'.")
 @click.option("--gradient", is_flag=True, help="The graph of the value and gradient.")
 def trace_command(target: str, given: str | None, gradient: bool) -> None:
-    """Print the graph of FUNCTION, with source lines, and what it costs."""
+    """Print the graph of FUNCTION, with source lines, and what it costs.
+
+    It is called with --args, or with FUNCTION_args or example_args of the file.
+    """
     from clew.calculus import value_and_grad
     from clew.evaluate import trace
     from clew.evaluate.cost import cost
@@ -150,8 +209,11 @@ def _function(target: str, given: str | None) -> tuple[Any, tuple[Any, ...], Pat
     own = module.__name__
 
     def defined_here(each: Any) -> bool:
-        return callable(each) and getattr(each, "__module__", own) == own
+        here = getattr(each, "__module__", own) == own
+        return callable(each) and here and not isinstance(each, type)
 
-    function = find(module, path, name, "function", defined_here)
+    function = find(module, path, name, "function", callable, defined_here)
     label = name or getattr(function, "__name__", "function")
-    return function, example_arguments(module, label, given), path
+    args = example_arguments(module, label, given)
+    check_call(function, args, label)
+    return function, args, path

@@ -417,7 +417,8 @@ def space_part(space: Any, vector: Array, leaf: Any) -> Array:
 
 
 def _real_parts(leaf: Any) -> list[Any]:
-    if np.result_type(leaf.dtype).kind == "c":
+    # A plain number, of a model that returns float(...) or a constant, has no dtype of its own.
+    if np.result_type(getattr(leaf, "dtype", leaf)).kind == "c":
         return [np.reshape(np.real(leaf), (-1,)), np.reshape(np.imag(leaf), (-1,))]
     return [np.reshape(leaf, (-1,))]
 

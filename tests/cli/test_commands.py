@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -114,6 +116,152 @@ def test_bad_use_says_what_and_what_to_do(model, arguments, words):
     assert result.exit_code == 2, result.output
     for word in [*words, "fix:"]:
         assert word in result.output
+
+
+@pytest.mark.parametrize(
+    ("files", "target", "words"),
+    [
+        ({"picture.py": b"\x89PNG\x00\x01"}, "picture.py", ["picture.py is not Python source"]),
+        (
+            {"script.py": b"import sys\nsys.exit(3)\n"},
+            "script.py",
+            ["ended the program (SystemExit: 3)", "script.py:2", "__main__"],
+        ),
+        (
+            {"user.py": b"import user_helper\n", "user_helper.py": b"\nx = 1 / 0\n"},
+            "user.py",
+            ["user.py raised ZeroDivisionError", "at: user_helper.py:2"],
+        ),
+        ({"model.py": b""}, "model.py:1x", ["'1x' in", "is not a name"]),
+        ({"folder.py/kept": b""}, "folder.py", ["is not a Python file"]),
+        (
+            {"two.py": PROBLEM.replace("problem =", "first = second =").encode()},
+            "two.py",
+            ["has several: first, second", "two.py:first"],
+        ),
+    ],
+)
+def test_files_that_cannot_be_loaded(tmp_path, files, target, words):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    result = run("solve", tmp_path / target)
+    assert result.exit_code == 2, result.output
+    for word in [*words, "fix:"]:
+        assert word in result.output
+    assert ":0" not in result.output
+
+
+def test_a_file_named_as_a_library_does_not_replace_it(tmp_path):
+    path = tmp_path / "json.py"
+    path.write_text(PROBLEM)
+    assert run("solve", path, "--json", tmp_path / "answer").exit_code == 0
+    assert sys.modules["json"] is json
+
+
+def test_output_that_cannot_be_written_is_refused_before_the_work(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "slow.py").write_text("raise SystemError('the model was run')\n")
+    result = run("solve", tmp_path / "slow.py", "--json", tmp_path / "file" / "a.json")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.output
+    assert "the model was run" not in result.output
+    result = run("solve", model, "--report", tmp_path)
+    assert result.exit_code == 2
+    assert "is a directory" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["loss", "--args", "(3,)"], ["no argument is a float (i64)", "3.0 for 3"]),
+        (["loss", "--args", "(1.0, 2.0)"], ["loss(w) was given 2 arguments", "model.py:13"]),
+        (["loss", "--args", "([[1.0], [1.0, 2.0]],)"], ["is not an array of numbers"]),
+        (["loss", "--args", "(['a'],)"], ["is not an array of numbers"]),
+        (["loss", "--tolerance", "nan"], ["not a positive number"]),
+        (["loss", "--tolerance", "-1"], ["not a positive number"]),
+    ],
+)
+def test_a_check_that_could_not_fail_is_refused(model, arguments, words):
+    name, *options = arguments
+    result = run("check", f"{model}:{name}", *options)
+    assert result.exit_code == 2, result.output
+    for word in words:
+        assert word in result.output
+
+
+def test_a_name_may_stand_for_any_callable(tmp_path):
+    path = tmp_path / "callables.py"
+    path.write_text(
+        "from functools import partial\nfrom numpy import sin\nimport clew\n"
+        "def power(n, x):\n    return x**n\n"
+        "cube, slope = partial(power, 3), clew.grad(sin)\nexample_args = (0.7,)\n"
+    )
+    for name in ("sin", "cube", "slope"):
+        result = run("check", f"{path}:{name}")
+        assert result.exit_code == 0, result.output
+
+
+SLOW = """
+import numpy as np
+import clew
+
+x = np.linspace(0.0, 1.0, 20_000)
+
+def model(p):
+    return np.sin(p["w"] * x) * np.exp(p["v"] * x)
+
+problem = clew.Problem(model, {"v": 1.0, "w": 3.0}, target=np.cos(7.0 * x))
+"""
+
+
+def start(path, *options):
+    """Start ``clew solve`` in a process of its own, which a signal can reach."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from clew.cli import main; main()"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "solve", str(path), "--method", "adam", *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 60.0
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert path.exists()
+
+
+def test_interrupting_leaves_the_best_answer(tmp_path):
+    path, kept, answer = tmp_path / "slow.py", tmp_path / "kept", tmp_path / "a.json"
+    path.write_text(SLOW)
+    process = start(path, "--steps", 10**6, "--resume", kept, "--json", answer)
+    wait_for(kept, process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    found = json.loads(answer.read_text())
+    assert "nterrupted" in found["status"]
+    assert 0 < found["steps"] < 10**6
+
+
+def test_a_killed_run_resumes_bit_for_bit(tmp_path):
+    path, kept = tmp_path / "slow.py", tmp_path / "kept"
+    path.write_text(SLOW)
+    process = start(path, "--steps", 3000, "--resume", kept)
+    wait_for(kept, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL  # it was killed on its way, not after its end
+    options = ["--method", "adam", "--steps", "3000"]
+    assert run("solve", path, *options, "--resume", kept, "--json", tmp_path / "a").exit_code == 1
+    assert run("solve", path, *options, "--json", tmp_path / "b").exit_code == 1
+    resumed, whole = (json.loads((tmp_path / name).read_text()) for name in "ab")
+    assert resumed == whole
 
 
 def test_it_runs_as_a_module():
