@@ -25,16 +25,15 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.base
 	$(BIN)/python -m benchmarks
 
-# The wheel, installed in an environment of its own, outside the source tree.
+# The wheel, installed in an environment of its own, outside the source tree, where only it can be imported.
 wheel: $(VENV)/.test
 	rm -rf out/wheel && mkdir -p out/wheel
 	$(BIN)/python -m build --wheel --outdir out/wheel . >out/wheel/build.log 2>&1 || { cat out/wheel/build.log; exit 1; }
-	$(PYTHON) -m venv out/wheel/venv
-	out/wheel/venv/bin/python -m pip --disable-pip-version-check -q install out/wheel/*.whl
-	cd out/wheel && venv/bin/python -W error -c "import clew; assert float(clew.grad(lambda x: x * x)(3.0)) == 6.0; print('wheel', clew.__version__, 'works')"
-	cd out/wheel && venv/bin/clew --help >/dev/null
+	tests/wheel.sh "$(PYTHON)" out/wheel/*.whl
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Clew needs Python 3.11 or later; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: pyproject.toml | $(VENV)/bin/python

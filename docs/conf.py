@@ -13,7 +13,7 @@ autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-suppress_warnings = ["myst.xref_missing"]
+napoleon_use_ivar = True  # attributes of two classes may have one name
 
 
 def put_examples_apart(app, what, name, obj, options, lines):

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "clew"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# From the top down; packages of one rank are on one line. Imports run downward, or inside a rank
-# to an earlier name only.
+# From the top down; packages of one rank are on one line. Imports run downward; beside, only as
+# BESIDE says.
 LAYERS = [
     ["cli"],
     ["nn", "render", "signal", "control"],
@@ -29,7 +29,18 @@ LAYERS = [
     ["core"],
 ]
 RANK = {name: len(LAYERS) - number for number, names in enumerate(LAYERS) for name in names}
-HEAVY = ("matplotlib", "scipy.optimize", "rich", "click", "jinja2", "llvmlite", "safetensors")
+BESIDE = {("random", "numpy")}
+FORWARD = ("nn", "render", "signal", "control")  # models know no optimiser, though it is below
+HEAVY = (
+    "IPython",
+    "click",
+    "jinja2",
+    "llvmlite",
+    "matplotlib",
+    "rich",
+    "safetensors",
+    "scipy.optimize",
+)
 
 
 def layer_of(path: Path) -> str:
@@ -38,41 +49,96 @@ def layer_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> list[tuple[int, str]]:
-    """Every ``clew.x`` a module imports, with its line."""
+    """Every ``clew.x`` a module imports, with its line; relative imports written out."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "clew":
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = path.relative_to(ROOT).parts[: -node.level]
+                base = ".".join((*package, *([base] if base else [])))
+            if base == "clew":
                 found += [(node.lineno, f"clew.{alias.name}") for alias in node.names]
             else:
-                found.append((node.lineno, node.module))
+                found.append((node.lineno, base))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found += [(node.lineno, each.value) for each in node.args if is_text(each)]
     return [(line, name) for line, name in found if name == "clew" or name.startswith("clew.")]
 
 
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def breaks_the_order(own: str, name: str) -> bool:
+    other = [*name.split("."), "__init__"][1]
+    if own in ("__init__", "__main__") or other == own:
+        return False
+    if other not in RANK:  # the package itself, or a public name of it
+        return True
+    if own in FORWARD and other == "solve":
+        return True
+    return RANK[other] > RANK[own] or (RANK[other] == RANK[own] and (own, other) not in BESIDE)
+
+
+def test_every_part_has_a_layer():
+    parts = {layer_of(path) for path in MODULES} - {"__init__", "__main__"}
+    assert parts <= RANK.keys()
+
+
 def test_imports_run_downward():
-    wrong = []
-    for path in MODULES:
-        own = layer_of(path)
-        if own in ("__init__", "__main__"):
-            continue
-        for line, name in imports_of(path):
-            parts = name.split(".")
-            other = parts[1] if len(parts) > 1 else "__init__"
-            above = RANK.get(other, 99) > RANK[own]
-            beside = RANK.get(other) == RANK[own] and other != own
-            if above or (beside and own in ("nn", "render", "signal", "control")):
-                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in MODULES
+        for line, name in imports_of(path)
+        if breaks_the_order(layer_of(path), name)
+    ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("package", ["nn", "render", "signal", "control"])
-def test_forward_models_import_no_optimiser(package):
-    modules = list((PACKAGE / package).rglob("*.py"))
-    assert modules, f"no modules in {package}"
-    names = {name for path in modules for _, name in imports_of(path)}
-    assert not {name for name in names if name.startswith("clew.solve")}
+@pytest.mark.parametrize(
+    ("file", "source", "wrong"),
+    [
+        ("nn/a.py", "from clew.solve import solve", True),
+        ("nn/a.py", "def f():\n    from ..solve import solve", True),
+        ("nn/a.py", "from .. import solve", True),
+        ("nn/deep/a.py", "from ...solve.run import solve", True),
+        ("nn/a.py", "from clew import grad", True),
+        ("nn/a.py", "import clew", True),
+        ("core/a.py", "import clew.ops.elementwise", True),
+        ("ops/a.py", "import importlib\nimportlib.import_module('clew.trace')", True),
+        ("solve/a.py", "from clew.numpy import sin", True),
+        ("nn/a.py", "from .dense import Dense\nfrom ..core import graph", False),
+        ("random.py", "import clew.numpy", False),
+        ("cli/a.py", "from clew.solve import solve", False),
+    ],
+)
+def test_the_order_notices(monkeypatch, tmp_path, file, source, wrong):
+    path = tmp_path / "clew" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(source)
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "clew")
+    found = [breaks_the_order(layer_of(path), name) for _, name in imports_of(path)]
+    assert any(found) == wrong
+
+
+@pytest.mark.parametrize("package", FORWARD)
+def test_forward_models_import_no_optimiser_by_any_route(package):
+    imported = {name: set() for name in RANK}
+    for path in MODULES:
+        own = layer_of(path)
+        if own in RANK:
+            imported[own] |= {name.split(".")[1] for _, name in imports_of(path)}
+    assert "core" in imported[package], f"no modules in {package}"
+    reached, waiting = set(), [package]
+    while waiting:
+        new = imported[waiting.pop()] - reached
+        reached |= new
+        waiting += new
+    assert "solve" not in reached
 
 
 def test_sizes():
@@ -101,7 +167,7 @@ def test_public_names_are_documented():
         missing += [
             f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
             for node in tree.body
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
             and not node.name.startswith("_")
             and not ast.get_docstring(node)
         ]
@@ -130,7 +196,17 @@ def test_nothing_depends_on_shared():
 def test_both_readmes_show_the_same_commands():
     def commands(name: str) -> list[str]:
         text = (ROOT / name).read_text()
-        return re.findall(r"`((?:make|python|clew|git) [^`]*)`", text)
+        inline = re.findall(r"`((?:make|python|clew|git|source) [^`\n]*)`", text)
+        fences = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        return inline + [line for kind, body in fences if not kind for line in body.splitlines()]
 
     assert commands("README.md") == commands("README.zh-CN.md")
-    assert commands("README.md")
+    assert "make demo" in commands("README.md")
+    assert "clew check model.py:loss" in commands("README.md")
+
+
+def test_the_readme_runs_every_example():
+    text = (ROOT / "README.md").read_text()
+    scripts = sorted(path.relative_to(ROOT) for path in (ROOT / "examples").glob("*/*.py"))
+    assert len(scripts) >= 10
+    assert [str(path) for path in scripts if f"`python {path.as_posix()}`" not in text] == []
