@@ -34,11 +34,10 @@ def message(error: ClewError) -> str:
     """Return an error's text, without a line that belongs to whoever started the command.
 
     A command is not called from a line of the user's: the innermost frame outside Clew is then
-    click's, or the ``clew`` script's, and naming it would mislead.
+    click's, and naming it would mislead.
     """
-    starters = {frame.f_code.co_filename for frame, _ in traceback.walk_stack(None)}
     file = error.where.file
-    known = file and file not in starters and not file.startswith((_CLICK, "<"))
+    known = file and not file.startswith((_CLICK, "<"))
     line = f"\n  at: {error.where}" if known else ""
     return f"{error.asked}{line}\n  fix: {error.fix}"
 
@@ -95,11 +94,14 @@ def model_error(error: BaseException, path: Path) -> InputError:
         return InputError(
             f"{path.name} is not Python source: {error}", "name a text file of Python", where
         )
+    if where:
+        told = f"{path.name} raised {type(error).__name__}: {error}"
+        return InputError(told, "mend the line named above", where)
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return InputError(
-        f"{path.name} raised {type(error).__name__}: {error}",
-        "mend the line named above"
-        if where
-        else "no line of the file was running: check the arguments that its function takes",
+        f"{type(error).__name__}: {error}; raised{inside} while no line of {path.name} was running",
+        "check the arguments that its functions take; if they are right, the fault is Clew's",
         where,
     )
 

@@ -43,7 +43,7 @@ def status_of(method: Method, state: Mapping[str, Any], steps: int) -> Status:
     """Say how a run ended, from its last state."""
     kind = state["stop"]
     # where the data are met to rounding, only noise is left to point anywhere
-    far = state["loss"] > ROUNDING**2 * state.get("first_loss", 0.0)
+    far = abs(state["loss"]) > ROUNDING**2 * abs(state.get("first_loss", 0.0))
     if kind == "precision" and _relative_gradient(state) > SMALL and far:
         kind = "stuck"
     after = f"after {steps} step{'' if steps == 1 else 's'}"

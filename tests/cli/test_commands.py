@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from clew.cli import main
+from clew.cli.main import _plain
 
 PROBLEM = """
 import numpy as np
@@ -157,6 +159,25 @@ def test_a_file_named_as_a_library_does_not_replace_it(tmp_path):
     path.write_text(PROBLEM)
     assert run("solve", path, "--json", tmp_path / "answer").exit_code == 0
     assert sys.modules["json"] is json
+
+
+def test_json_has_no_nan_and_no_infinity():
+    assert _plain(np.nan) is None
+    assert _plain(np.array([[1.5, np.nan], [-np.inf, 2.0]])) == [[1.5, None], [None, 2.0]]
+    assert _plain(np.array([1.0 + 2.0j, complex(np.nan, 1.0)])) == {
+        "real": [1.0, None],
+        "imag": [2.0, 1.0],
+    }
+
+
+def test_an_error_that_is_not_the_users_is_not_laid_on_a_line_of_theirs(tmp_path):
+    path = tmp_path / "arity.py"
+    path.write_text("import clew\nproblem = clew.Problem(lambda: 1.0, {'a': 1.0}, target=2.0)\n")
+    result = run("solve", path)
+    assert result.exit_code == 2
+    assert "while no line of arity.py was running" in result.output
+    assert "at: " not in result.output
+    assert "arity.py raised" not in result.output
 
 
 def test_output_that_cannot_be_written_is_refused_before_the_work(model, tmp_path):

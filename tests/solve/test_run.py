@@ -174,3 +174,19 @@ def test_value_dependent_branches_are_followed() -> None:
 
     solution = solve(Problem(model, {"a": 0.5}, target=3 * X + X**2))
     assert solution.params["a"] == pytest.approx(3.0, rel=1e-8)
+
+
+@pytest.mark.parametrize("offset", [0.0, -50.0])
+def test_a_loss_without_bottom_is_not_said_to_be_solved(offset):
+    problem = Problem(lambda p: p["a"], {"a": 1.0}, loss=lambda y: offset - y)
+    solution = solve(problem, "lbfgs")
+    assert not solution.converged
+    assert solution.status.kind != "precision"
+
+
+@pytest.mark.parametrize("bottom", [-5.0, 5.0])
+def test_the_sign_of_the_loss_does_not_matter(bottom):
+    problem = Problem(lambda p: p["a"], {"a": 1.0}, loss=lambda y: np.cosh(y - 3.0) - 1.0 + bottom)
+    solution = solve(problem, "lbfgs")
+    assert solution.converged
+    assert solution.params["a"] == pytest.approx(3.0, rel=1e-6)
