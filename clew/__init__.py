@@ -23,12 +23,15 @@ from clew.core.errors import (
     GraphError,
     IndexingError,
     InputError,
+    MemoryLimitError,
+    RunError,
     ShapeError,
     TraceError,
 )
 from clew.core.graph import Graph
 from clew.core.source import scope
 from clew.evaluate import evaluate, jit, trace
+from clew.loops import checkpoint, cond, fori_loop, scan, switch, while_loop
 from clew.solve import Constraint, Problem, Solution, solve
 
 __version__ = "0.1.0"
@@ -42,14 +45,19 @@ __all__ = [
     "GraphError",
     "IndexingError",
     "InputError",
+    "MemoryLimitError",
     "NoPath",
     "Problem",
+    "RunError",
     "ShapeError",
     "Solution",
     "TraceError",
+    "checkpoint",
     "composite",
+    "cond",
     "custom_rule",
     "evaluate",
+    "fori_loop",
     "grad",
     "hessian",
     "hvp",
@@ -59,12 +67,15 @@ __all__ = [
     "linearize",
     "numpy",
     "random",
+    "scan",
     "scope",
     "solve",
     "stop_gradient",
+    "switch",
     "testing",
     "trace",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clew.core.graph import Equation, Graph, Var
-from clew.core.types import Type
+from clew.core.tape import batched_type
 from clew.trace import Builder
 
 
@@ -24,7 +24,7 @@ def batch(graph: Graph, size: int, batched: Sequence[bool]) -> tuple[Graph, list
     mapped: dict[Var, Var] = {}
     for var, flag in zip(graph.inputs, batched, strict=True):
         if flag:
-            mapped[var] = Var(Type((size, *var.type.shape), var.type.dtype))
+            mapped[var] = Var(batched_type(var.type, size))
     with Builder.transforming(graph) as builder:
         for equation in graph.equations:
             _batch_equation(builder, equation, size, mapped)

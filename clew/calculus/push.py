@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew.core.graph import Atom, Equation, Graph, Var
+from clew.core.kinds import Control
 from clew.core.types import type_of
 from clew.trace import Builder
 
@@ -52,7 +53,6 @@ def push(graph: Graph, seeded: Sequence[int]) -> Pushed:
             var = graph.inputs[number]
             tangents[var] = builder.input(var.type)
         for equation in graph.equations:
-            builder.equations.append(equation)
             _push_equation(builder, equation, tangents)
         outputs = tuple(
             builder.atom(tangents[atom]) if type(atom) is Var and atom in tangents else None
@@ -68,11 +68,18 @@ def push(graph: Graph, seeded: Sequence[int]) -> Pushed:
 
 def _push_equation(builder: Builder, equation: Equation, tangents: dict[Var, Any]) -> None:
     incoming = [tangents.get(atom) if type(atom) is Var else None for atom in equation.inputs]
-    if all(tangent is None for tangent in incoming):
-        return
-    if not any(var.type.inexact for var in equation.outputs):
+    active = any(var.type.inexact for var in equation.outputs)
+    if all(tangent is None for tangent in incoming) or not active:
+        builder.equations.append(equation)
         return
     builder.standing_at(equation)
+    if isinstance(equation.primitive, Control):
+        found = equation.primitive.pushed(builder, equation, incoming)
+        for var, tangent in zip(equation.outputs, found, strict=True):
+            if tangent is not None:
+                tangents[var] = tangent
+        return
+    builder.equations.append(equation)
     primals = [builder.operand(atom) for atom in equation.inputs]
     outputs = tuple(builder.value(var) for var in equation.outputs)
     multiple = equation.primitive.multiple

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew.core.graph import Atom, Equation, Graph, Var
-from clew.core.kinds import zeros
+from clew.core.kinds import Control, zeros
 from clew.core.primitive import PRIMITIVES
+from clew.core.tape import TapeType
+from clew.core.types import type_of
 from clew.trace import Builder
 
 
@@ -39,11 +41,18 @@ def split(graph: Graph, seeds: Sequence[Var]) -> Linearized:
     primal: list[Equation] = []
     linear: list[Equation] = []
     for equation in graph.equations:
-        if any(type(atom) is Var and atom in dependent for atom in equation.inputs):
-            dependent.update(equation.outputs)
-            linear.append(equation)
-        else:
+        flags = [type(atom) is Var and atom in dependent for atom in equation.inputs]
+        if not any(flags):
             primal.append(equation)
+            continue
+        parts = None
+        if isinstance(equation.primitive, Control):
+            parts = equation.primitive.split(equation, flags)
+        known, rest = ([], [equation]) if parts is None else parts
+        primal += known
+        linear += rest
+        for each in rest:
+            dependent.update(each.outputs)
     return Linearized(tuple(primal), tuple(linear), tuple(seeds))
 
 
@@ -59,7 +68,8 @@ class _Cotangents:
             self._values[var] = value
             self._masks[var] = mask
             return
-        self._values[var] = PRIMITIVES["add"](self._values[var], value)
+        add = PRIMITIVES["add_tapes" if type(var.type) is TapeType else "add"]
+        self._values[var] = add(self._values[var], value)
         before = self._masks[var]
         either = PRIMITIVES["logical_or"]
         self._masks[var] = None if before is None or mask is None else either(before, mask)
@@ -123,9 +133,27 @@ def _pull(equation: Equation, taken: Sequence[Any], operands: list[Any]) -> tupl
     if not primitive.multiple:
         value, mask = taken[0]
         return primitive.pull_masked(value, mask, operands, equation.params)
-    full = tuple(
-        zeros(var.type) if value is None else value
-        for (value, _), var in zip(taken, equation.outputs, strict=True)
-    )
-    values = primitive.pull(full, operands, equation.params)
-    return values, [None] * len(operands)
+    cotangents = tuple(value for value, _ in taken)
+    if not isinstance(primitive, Control):
+        cotangents = tuple(
+            zeros(var.type) if value is None else value
+            for value, var in zip(cotangents, equation.outputs, strict=True)
+        )
+    values = primitive.pull(cotangents, operands, equation.params)
+    return _masked_together(values, [mask for value, mask in taken if value is not None])
+
+
+def _masked_together(values: Sequence[Any], masks: Sequence[Any]) -> tuple[Any, Any]:
+    """Zero everything if every cotangent was masked out whole."""
+    if any(mask is None for mask in masks):
+        return values, [None] * len(values)
+    some: Any = None
+    for mask in masks:
+        each = PRIMITIVES["any"](mask, axis=tuple(range(type_of(mask).ndim)))
+        some = each if some is None else PRIMITIVES["logical_or"](some, each)
+    where = PRIMITIVES["where"]
+    values = [
+        value if value is None or type(type_of(value)) is TapeType else where(some, value, 0)
+        for value in values
+    ]
+    return values, [None if value is None else some for value in values]

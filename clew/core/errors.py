@@ -118,3 +118,31 @@ class GraphError(ClewError, RuntimeError):
     ...     print(error.asked.split(",")[0])
     a traced value (f64) was used after its function returned
     """
+
+
+class MemoryLimitError(ClewError, MemoryError):
+    """A run that would need more memory than the machine, or the ``memory=`` given, allows.
+
+    >>> import clew
+    >>> def longer_and_longer(x):
+    ...     return clew.while_loop(lambda c: c < 1e6, lambda c: np.sin(c) + c + x, x, memory=1000)
+    >>> import numpy as np
+    >>> try:
+    ...     clew.grad(longer_and_longer)(1.0)
+    ... except MemoryLimitError as error:
+    ...     print(error.asked)
+    while_loop: its tape takes 1.0 KiB, memory= allows 1000 bytes: 24 bytes too much
+    """
+
+
+class RunError(ClewError, ArithmeticError):
+    """A check that failed while a graph ran; see :func:`clew.loops.check`.
+
+    >>> import clew
+    >>> from clew.loops import check
+    >>> try:
+    ...     check(False, "the step became too small", "loosen the tolerance")
+    ... except RunError as error:
+    ...     print(error.asked)
+    the step became too small
+    """

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
-import numpy as np
-
 from clew.core.primitive import Primitive
 from clew.core.source import Where
 from clew.core.types import Type, type_of
@@ -67,6 +65,11 @@ class Equation:
         self.scope = scope
         self.where = where
 
+    def reading(self, replaced: Mapping[Any, Atom], outputs: tuple[Var, ...]) -> Equation:
+        """Return the equation with some inputs replaced, and other outputs."""
+        inputs = tuple([replaced.get(atom, atom) for atom in self.inputs])
+        return Equation(self.primitive, inputs, self.params, outputs, self.scope, self.where)
+
     def __repr__(self) -> str:
         return f"Equation({self.primitive.name}: {self.inputs} -> {self.outputs})"
 
@@ -83,14 +86,14 @@ class Graph:
     }
     """
 
-    __slots__ = ("constants", "equations", "inputs", "names", "outputs")
+    __slots__ = ("constants", "equations", "inputs", "names", "outputs", "programs")
 
     def __init__(
         self,
         inputs: Sequence[Var],
         equations: Sequence[Equation],
         outputs: Sequence[Atom],
-        constants: Mapping[Var, np.ndarray] | None = None,
+        constants: Mapping[Var, Any] | None = None,
         names: Sequence[str] = (),
     ) -> None:
         self.inputs = tuple(inputs)
@@ -98,6 +101,7 @@ class Graph:
         self.outputs = tuple(outputs)
         self.constants = dict(constants or {})
         self.names = tuple(names)
+        self.programs: dict[Any, Any] = {}
 
     def __str__(self) -> str:
         from clew.core.printer import format_graph
@@ -114,7 +118,10 @@ class Graph:
         live = {atom for atom in self.outputs if type(atom) is Var}
         kept = []
         for equation in reversed(self.equations):
-            if not equation.outputs or any(var in live for var in equation.outputs):
+            used = [var in live for var in equation.outputs]
+            if any(used) or not used:
+                if not all(used):
+                    equation = equation.primitive.pruned(equation, used)
                 kept.append(equation)
                 live.update(atom for atom in equation.inputs if type(atom) is Var)
         constants = {var: value for var, value in self.constants.items() if var in live}
@@ -128,7 +135,7 @@ def interpret(
 
     A value is dropped after its last use, so memory is that of the live values only.
     """
-    last_use = _last_uses(graph)
+    last_use = last_uses(graph)
     environment: dict[Any, Any] = dict(graph.constants)
     environment.update(zip(graph.inputs, arguments, strict=True))
     for index, equation in enumerate(graph.equations):
@@ -145,7 +152,8 @@ def interpret(
     return [environment[atom] if type(atom) is Var else atom.value for atom in graph.outputs]
 
 
-def _last_uses(graph: Graph) -> dict[int, list[Var]]:
+def last_uses(graph: Graph) -> dict[int, list[Var]]:
+    """Return, for the index of each equation, the variables that are dead after it."""
     seen: set[Any] = set(graph.outputs)
     last_use: dict[int, list[Var]] = {}
     for index in range(len(graph.equations) - 1, -1, -1):

@@ -18,6 +18,7 @@ from clew.core.primitive import (
     Primitive,
     innermost,
 )
+from clew.core.tape import Tape, TapeType
 from clew.core.types import Type, type_of
 
 Rule = Callable[..., Any]
@@ -410,6 +411,8 @@ def _carried_masks(
 
 def zeros(type: Type) -> Array:
     """Return zeros of a type, as a broadcast scalar where a graph is being built."""
+    if isinstance(type, TapeType):
+        return Tape(type, None)
     return PRIMITIVES["broadcast_to"](type.dtype.type(0), shape=type.shape)
 
 
@@ -451,6 +454,30 @@ class General(Structured):
         if self.transpose is None:
             raise _not_linear(self)
         return self.transpose(cotangent, *operands, **params)
+
+
+# --- control -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Control(Primitive):
+    """Holds graphs: loops, branches, checkpointed calls. Its transforms are those of its graphs.
+
+    Unlike the other kinds it works on whole equations: a push-forward takes the equation's
+    place (values and tangents come out of one loop), and the split into what does not depend
+    on tangents and what does goes through it.
+    """
+
+    def pushed(self, builder: Any, equation: Any, tangents: Sequence[Array]) -> Sequence[Array]:
+        """Record an equation for the outputs and their tangents; return the tangents."""
+        raise NotImplementedError(self.name)
+
+    def split(self, equation: Any, dependent: Sequence[bool]) -> tuple[list, list] | None:
+        """Return equations that need no dependent operand, and the linear rest.
+
+        Between them they assign the equation's outputs. None if all of it is linear.
+        """
+        raise NotImplementedError(self.name)
 
 
 # --- the spellings used by ops/ ----------------------------------------------------------

@@ -122,6 +122,10 @@ class Primitive:
         """Return the outputs for operands of which some carry a batch on axis 0."""
         raise NotImplementedError(self.name)
 
+    def pruned(self, equation: Any, live: Sequence[bool]) -> Any:
+        """Return an equation of which only some outputs are read; as it is, for most."""
+        return equation
+
 
 def innermost(operands: Sequence[Any]) -> Any:
     """Return the builder of the most deeply nested trace among the operands, or None."""

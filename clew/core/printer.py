@@ -76,7 +76,9 @@ def _letters() -> Iterator[str]:
         yield name
 
 
-def _summary(value: np.ndarray) -> str:
+def _summary(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        return repr(value)
     if value.size <= 4:
         return np.array2string(value, separator=",", threshold=8).replace("\n", "")
     return f"<{value.size} values>"

@@ -47,7 +47,7 @@ class Type:
         return self.dtype.kind in "fc"
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Type):
+        if type(other) is not Type:
             return NotImplemented
         return self.shape == other.shape and self.dtype == other.dtype
 
@@ -71,10 +71,10 @@ def type_of(value: Any) -> Type:
     kind = type(value)
     if kind is np.ndarray:
         return Type(value.shape, value.dtype)
-    if kind is Type:
+    if isinstance(value, Type):
         return value
     known = getattr(value, "type", None)
-    if type(known) is Type:
+    if isinstance(known, Type):
         return known
     if kind in (float, int, bool, complex):
         return Type((), np.dtype(kind))

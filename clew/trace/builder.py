@@ -13,6 +13,7 @@ from clew.core.errors import DerivativeError, DtypeError, GraphError
 from clew.core.graph import Atom, Equation, Graph, Literal, Var, interpret
 from clew.core.primitive import PRIMITIVES, Primitive, Traced, innermost
 from clew.core.source import Where, current_scope, user_location
+from clew.core.tape import TapeType
 from clew.core.types import Type
 from clew.trace.concrete import ConcreteValues
 
@@ -53,7 +54,7 @@ class Builder:
         self.level = len(_active.stack) + 1
         self.inputs: list[Var] = []
         self.equations: list[Equation] = []
-        self.constants: dict[Var, np.ndarray] = {}
+        self.constants: dict[Var, Any] = {}
         self.captured: dict[Var, tuple[Var, Any]] = {}
         self.concrete = concrete
         self.open = True
@@ -100,6 +101,8 @@ class Builder:
             return self._repeated(value) if _is_repeated(value) else self._constant(value)
         if isinstance(value, np.generic):
             return Literal(value)
+        if isinstance(getattr(value, "type", None), TapeType):
+            return self._opaque(value)
         array = np.asarray(value)
         if array.dtype.kind not in "biufc":
             raise DtypeError(
@@ -128,6 +131,14 @@ class Builder:
         self._constant_of[id(array)] = (array, var)
         self._constant_of[id(kept)] = (kept, var)
         return var
+
+    def _opaque(self, value: Any) -> Var:
+        known = self._constant_of.get(id(value))
+        if known is None:
+            known = (value, Var(value.type))
+            self.constants[known[1]] = value
+            self._constant_of[id(value)] = known
+        return known[1]
 
     def _capture(self, value: Any) -> Var:
         outer = value.builder

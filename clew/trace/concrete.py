@@ -16,6 +16,13 @@ from clew.core.graph import Var
 from clew.core.primitive import Traced
 
 
+class _Unknown:
+    """Stands for a value that is not one value: it differs from step to step of a loop."""
+
+
+UNKNOWN = _Unknown()
+
+
 class ConcreteValues:
     """The values of a graph under construction, evaluated as far as they were asked for."""
 
@@ -37,6 +44,12 @@ class ConcreteValues:
         """Return the concrete value of a variable of ``builder``."""
         self._advance(builder)
         value = self._lookup(builder, var)
+        if value is UNKNOWN:
+            raise TraceError(
+                "a Python condition depends on a value inside a loop or branch, "
+                "where it is not one value",
+                "choose with clew.cond or np.where; repeat with clew.while_loop",
+            )
         while isinstance(value, Traced):
             value = value.concrete()  # type: ignore[attr-defined]
         value = np.asarray(value)
@@ -64,6 +77,9 @@ class ConcreteValues:
             self._done += 1
             operands = [self._lookup(builder, atom) for atom in equation.inputs]
             flags = [atom in self._batched for atom in equation.inputs]
+            if any(operand is UNKNOWN for operand in operands):
+                self._values.update(dict.fromkeys(equation.outputs, UNKNOWN))
+                continue
             primitive = equation.primitive
             with np.errstate(all="ignore"):
                 if any(flags):

@@ -15,7 +15,7 @@ from clew.core.graph import Graph
 from clew.core.primitive import Traced
 from clew.core.types import Type, type_of
 from clew.trace.builder import Builder
-from clew.trace.concrete import ConcreteValues
+from clew.trace.concrete import UNKNOWN, ConcreteValues
 from clew.trace.protocols import plain_array_written
 
 
@@ -37,10 +37,12 @@ def record(
     arguments: Sequence[Any],
     batched: Sequence[bool] = (),
     size: int = 0,
+    abstract: bool = False,
 ) -> Recording:
     """Trace ``function(*arguments)``; every array leaf becomes an input.
 
-    Under ``vmap``, ``batched`` says which leaves carry a batch of ``size`` on axis 0.
+    Under ``vmap``, ``batched`` says which leaves carry a batch of ``size`` on axis 0. If
+    ``abstract``, the leaves are types, and no Python condition may depend on them.
     """
     leaves: list[Any] = []
     structures: list[pytree.Structure] = []
@@ -53,7 +55,9 @@ def record(
     flags = batched or [False] * len(leaves)
     with builder.recording():
         inputs = [
-            builder.input(_leaf_type(leaf, flag, name), leaf, flag)
+            builder.input(leaf, UNKNOWN)
+            if abstract
+            else builder.input(_leaf_type(leaf, flag, name), leaf, flag)
             for leaf, flag, name in zip(leaves, flags, names, strict=True)
         ]
         rest = iter(inputs)

@@ -1,0 +1,182 @@
+"""A loop over many examples at once: its body batched, examples that are done left as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from clew.batch import batch
+from clew.core.graph import Graph
+from clew.core.primitive import PRIMITIVES
+from clew.core.tape import TapeType
+from clew.core.types import Type, type_of
+from clew.loops.spec import COUNT, Groups, Spec
+from clew.loops.tapes import wide
+from clew.ops.shape import moveaxis, reshape
+from clew.trace import Builder, run
+
+
+def batch_loop(size: int, spec: Spec, operands: list[Any], batched: list[bool]) -> list[Any]:
+    """Return the outputs, every one with the batch on axis 0 (of the elements, in a tape)."""
+    groups = spec.operands(operands)
+    flags = spec.operands(batched)
+    carries = _fixpoint(spec, size, flags)
+    asked = spec.condition is not None and _condition_batched(spec, size, carries, flags.held)
+    if asked or any(flags.count):
+        carries = [True] * spec.carries
+    flags = Groups(flags.count, carries, flags.scanned, flags.held)
+    groups = Groups(
+        groups.count,
+        [_wide(x, size, f, now) for x, f, now in zip(
+            groups.carries, spec.operands(batched).carries, carries, strict=True)],
+        [_steps_first(x, flag) for x, flag in zip(groups.scanned, flags.scanned, strict=True)],
+        groups.held,
+    )
+    if asked:
+        return _while(size, spec, groups, flags)
+    if any(flags.count):
+        return _counted(size, spec, groups, flags)
+    body = _batched_body(spec, size, flags)
+    condition = None
+    if spec.condition is not None:
+        condition = batch(spec.condition, size, [*carries, *flags.held])[0]
+    new = spec.with_(body=body, condition=condition)
+    values = PRIMITIVES["loop"](*groups.flat(), **new.params())
+    return _examples_first(spec, new, size, values, carries)
+
+
+def _fixpoint(spec: Spec, size: int, flags: Groups) -> list[bool]:
+    carries = [bool(flag) for flag in flags.carries]
+    while True:
+        _, found = batch(spec.body, size, [*carries, *flags.scanned, *flags.held])
+        reached = [a or b for a, b in zip(carries, found[: spec.carries], strict=True)]
+        if reached == carries:
+            return carries
+        carries = reached
+
+
+def _condition_batched(
+    spec: Spec, size: int, carries: Sequence[bool], held: Sequence[bool]
+) -> bool:
+    assert spec.condition is not None
+    return batch(spec.condition, size, [*carries, *held])[1][0]
+
+
+def _wide(value: Any, size: int, has: bool, wanted: bool) -> Any:
+    return wide(value, size, has) if wanted else value
+
+
+def _steps_first(value: Any, flag: bool) -> Any:
+    """Move the axis of steps before that of examples; a tape has it there."""
+    if not flag or isinstance(type_of(value), TapeType):
+        return value
+    return moveaxis(value, 1, 0)
+
+
+def _examples_first(
+    spec: Spec, new: Spec, size: int, values: Sequence[Any], carries: Sequence[bool]
+) -> list[Any]:
+    results = new.results(values)
+    final = [_wide(v, size, f, True) for v, f in zip(results.carries, carries, strict=True)]
+    stacked = [v if isinstance(type_of(v), TapeType) else moveaxis(v, 1, 0) for v in results.stacked]
+    count = [_wide(value, size, False, True) for value in results.count]
+    return [*final, *stacked, *count, *results.snapshots]
+
+
+def _batched_body(spec: Spec, size: int, flags: Groups) -> Graph:
+    """Batch the body; batch the carries flagged and everything stacked in any case."""
+    body, found = batch(spec.body, size, flags.inner())
+    wanted = [*flags.carries, *(True for _ in spec.body_stacked)]
+
+    def step(*inputs: Any) -> list[Any]:
+        values = run(body, inputs)
+        return [_wide(v, size, f, w) for v, f, w in zip(values, found, wanted, strict=True)]
+
+    return graph_of(step, [var.type for var in body.inputs])
+
+
+def graph_of(function: Callable[..., Sequence[Any]], types: Sequence[Type]) -> Graph:
+    """Return the graph of a function of traced values of these types.
+
+    >>> import numpy as np
+    >>> len(graph_of(lambda x: [x * x], [Type((), np.float64)]).equations)
+    1
+    """
+    with Builder.transforming(Graph((), (), ())) as builder:
+        results = function(*(builder.input(each) for each in types))
+        atoms = [builder.atom(value) for value in results]
+    return builder.transformed(builder.inputs, atoms, ()).with_live_equations()
+
+
+def _selected(active: Any, new: Any, old: Any) -> Any:
+    """Return ``new`` for the examples that are active, ``old`` for the others."""
+    rank = type_of(new).ndim
+    if rank > 1:
+        active = reshape(active, shape=(type_of(active).shape[0], *(1,) * (rank - 1)))
+    return PRIMITIVES["where"](active, new, old)
+
+
+# --- loops whose examples stop at different times ----------------------------------------------
+
+
+def _while(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
+    """Run while any example is active; carry who is, and how many steps each has taken."""
+    assert spec.condition is not None
+    asked, _ = batch(spec.condition, size, [*flags.carries, *flags.held])
+    body = _batched_body(spec, size, flags)
+    count = spec.carries
+
+    def step(*inputs: Any) -> list[Any]:
+        carries, (active, taken), held = inputs[:count], inputs[count : count + 2], inputs[count + 2 :]
+        values = run(body, [*carries, *held])
+        kept = [_selected(active, n, o) for n, o in zip(values, carries, strict=False)]
+        taken = taken + PRIMITIVES["convert"](active, dtype=COUNT.dtype)
+        active = active & run(asked, [*kept, *held])[0]
+        return [*kept, active, taken, *values[count:]]
+
+    carry_types = [var.type for var in body.inputs[:count]]
+    held_types = [var.type for var in body.inputs[count:]]
+    both = [Type((size,), bool), Type((size,), COUNT.dtype)]
+    condition = graph_of(
+        lambda *inputs: [PRIMITIVES["any"](inputs[count], axis=(0,))],
+        [*carry_types, *both, *held_types],
+    )
+    new = spec.with_(
+        body=graph_of(step, [*carry_types, *both, *held_types]),
+        condition=condition,
+        carries=count + 2,
+    )
+    active = run(asked, [*groups.carries, *groups.held])[0]
+    taken = np.zeros(size, COUNT.dtype)
+    operands = [*groups.carries, active, taken, *groups.held]
+    results = new.results(PRIMITIVES["loop"](*operands, **new.params()))
+    return [*results.carries[:count], *results.stacked, results.carries[-1], *results.snapshots]
+
+
+def _counted(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
+    """Run as many steps as the longest example takes; carry the step to know who is active."""
+    body = _batched_body(spec, size, flags)
+    count = spec.carries
+    count, scanned = spec.carries, spec.scanned
+
+    def step(*inputs: Any) -> list[Any]:
+        carries, index, totals = inputs[:count], inputs[count], inputs[-1]
+        rest = inputs[count + 1 : -1]
+        values = run(body, [*carries, *rest])
+        active = index < totals
+        kept = [_selected(active, n, o) for n, o in zip(values, carries, strict=False)]
+        return [*kept, index + (-1 if spec.reverse else 1), *values[count:]]
+
+    types = [var.type for var in body.inputs]
+    totals = groups.count[0]
+    new = spec.with_(
+        body=graph_of(step, [*types[:count], COUNT, *types[count:], Type((size,), COUNT.dtype)]),
+        carries=count + 1,
+    )
+    longest = PRIMITIVES["max"](totals, axis=(0,)) if size else np.int64(0)
+    first = longest - 1 if spec.reverse else np.int64(0)
+    operands = [longest, *groups.carries, first, *groups.scanned, *groups.held, totals]
+    results = new.results(PRIMITIVES["loop"](*operands, **new.params()))
+    return [*results.carries[:count], *results.stacked, *results.snapshots]
