@@ -83,14 +83,13 @@ def push_loop(
     results = spec.results(equation.outputs)
     next_carries = {i: Var(results.carries[i].type) for i in made.carries}
     stacked = {i: Var(results.stacked[i].type) for i in made.stacked}
-    snapshots = [Var(var.type) for var in results.snapshots]
     outputs = [
         *results.carries,
         *next_carries.values(),
         *results.stacked,
         *stacked.values(),
         *results.count,
-        *snapshots,
+        *results.snapshots,
     ]
     params = made.spec.params()
     builder.equations.append(
@@ -100,7 +99,8 @@ def push_loop(
         *(next_carries.get(i) for i in range(len(results.carries))),
         *(stacked.get(i) for i in range(len(results.stacked))),
         *(None for _ in results.count),
-        *snapshots,
+        # Those of the joint carries begin with those of the values: one variable is both.
+        *results.snapshots,
     ]
     return [None if var is None else builder.value(var) for var in found]
 

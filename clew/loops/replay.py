@@ -127,11 +127,12 @@ class _Walk:
         """Run the second loop from the last step to the first."""
         if not self._total:
             return
+        count = self._replayed.carries
         if snapshots.dense:
-            self._second(0, self._total, snapshots.items, 0)
+            self._second(0, self._total, snapshots.items[:count], 0)
             return
         limit = snapshots.limit
-        kept = [(position, snapshots.at(i)) for i, position in enumerate(snapshots.positions)]
+        kept = [(position, snapshots.at(i)[:count]) for i, position in enumerate(snapshots.positions)]
         end = self._total
         while end > 0:
             position, state = kept[-1]

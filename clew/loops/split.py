@@ -154,7 +154,9 @@ def _with_tape(divided: _Divided, equation: Equation) -> tuple[list[Equation], l
     }
     fresh = [var for var in saved if var not in already]
     stacks = {var: Var(spec.stacked_type(var.type)) for var in fresh}
-    first, count = _known_loop(divided, equation, fresh, list(stacks.values()), None)
+    old = divided.results.snapshots
+    snapshots = (spec.snapshots or 0, old[0]) if old else None
+    first, count = _known_loop(divided, equation, fresh, list(stacks.values()), snapshots)
     tapes = [already.get(var) or stacks[var] for var in saved]
     second = _linear_loop(divided, equation, saved, tapes, count)
     return first, second
@@ -276,7 +278,7 @@ def _with_snapshots(
 ) -> tuple[list[Equation], list[Equation]]:
     """Keep a few carries; the linear part runs along the steps computed again between them."""
     spec, results = divided.spec, divided.results
-    snapshots = Var(SNAPSHOTS)
+    snapshots = results.snapshots[0] if results.snapshots else Var(SNAPSHOTS)
     first, count = _known_loop(divided, equation, (), (), (wanted, snapshots))
     known, given = divided.inputs(False), divided.arguments(False)
     moving, tangents = divided.inputs(True), divided.arguments(True)
