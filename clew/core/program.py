@@ -24,6 +24,13 @@ _OPERATORS = {
     "greater": "{} > {}",
     "greater_equal": "{} >= {}",
 }
+_CALLS = frozenset(
+    (
+        "sqrt cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh "
+        "tanh arcsinh arccosh arctanh arctan2 hypot maximum minimum square reciprocal abs sign power"
+    ).split()
+)
+"""Primitives whose ``eval`` is the namespace's function of that name and nothing else."""
 _LARGE = 2**12
 """Bytes from which a dead value is dropped at once rather than when its name is used again."""
 
@@ -35,6 +42,11 @@ class Source:
         self.lines: list[str] = []
         self.names: dict[str, Any] = {}
         self._known: dict[int, str] = {}
+        self._called: dict[str, str] = {}
+
+    def called(self, name: str) -> str:
+        """Return a local name for a function of the namespace, looked up once per run."""
+        return self._called.setdefault(name, f"xp_{name}")
 
     def bind(self, prefix: str, value: Any) -> str:
         """Return a name for an object, the same one each time."""
@@ -52,7 +64,10 @@ class Source:
     def function(self, name: str) -> Any:
         """Compile the lines, which define a function of this name, and return it."""
         space = dict(self.names)
-        exec(compile("\n".join(self.lines), f"<clew {name}>", "exec"), space)
+        first, *rest = self.lines
+        looked_up = [f"    {local} = xp.{name}" for name, local in self._called.items()]
+        lines = [first, *looked_up, *rest]
+        exec(compile("\n".join(lines), f"<clew {name}>", "exec"), space)
         return space[name]
 
 
@@ -94,9 +109,12 @@ class _Body:
         self._source.lines.append(f"{self._indent}{left}{right}")
 
     def _expression(self, equation: Equation, operands: list[str]) -> str:
-        template = _OPERATORS.get(equation.primitive.name)
+        name = equation.primitive.name
+        template = _OPERATORS.get(name)
         if template is not None:
             return template.format(*operands)
+        if name in _CALLS:
+            return f"{self._source.called(name)}({', '.join(operands)})"
         function = self._source.bind("f", equation.primitive.eval)
         words = ["xp", *operands]
         words += [f"{key}={self._parameter(v)}" for key, v in equation.params.items()]

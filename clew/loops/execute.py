@@ -192,7 +192,7 @@ def _run_counted(xp: Any, spec: Spec, groups: Any, total: Any) -> tuple[Any, ...
             xp, start, stop, step, 0, carries, scanned, held, stores
         )
     else:
-        marks = [0] if taken is None else first_positions(total, taken.limit)
+        marks = [0] if taken is None else taken.planned(total)
         for first, last in zip(marks, [*marks[1:], total], strict=True):
             if taken is not None:
                 taken.keep(first, carries)
@@ -293,6 +293,15 @@ class Snapshots:
         self._budget.require(capacity * self._store.per_step, f"{capacity:,} snapshots")
         self._store.grow(capacity)
 
+    def planned(self, total: int) -> list[int]:
+        """Return before which steps to keep the carries, in a run of known length.
+
+        On the way back there is room for ``limit`` states besides, so that many steps are
+        one step of the schedule.
+        """
+        blocks = -(-total // self.limit)
+        return [self.limit * block for block in first_positions(blocks, self.limit)]
+
     def every_step(self, total: int) -> list[Any]:
         """Return buffers into which the loop itself writes the carries of all its steps."""
         self.positions = list(range(total))
@@ -331,6 +340,7 @@ class Snapshots:
         if self.stride == 1:
             self.every_step(total)
             self._store.cut(total)
+        self.positions = [position for position in self.positions if position < total]
 
     def _thin(self) -> None:
         self.stride *= 2

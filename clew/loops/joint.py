@@ -10,6 +10,7 @@ from clew.calculus.push import push
 from clew.core.graph import Graph, Var
 from clew.core.kinds import zeros
 from clew.loops.spec import Groups, Spec, reordered
+from clew.simplify import simplify
 from clew.trace import Builder
 
 
@@ -63,7 +64,7 @@ def joint(spec: Spec, seeded: Groups) -> Joint:
     condition = None
     if spec.condition is not None:
         condition = _condition(spec, [tangents.carries[i] for i in moving], tangents.held)
-    body = reordered(graph, inputs, outputs)
+    body = simplify(reordered(graph, inputs, outputs))
     new = spec.with_(
         body=body,
         condition=condition,

@@ -132,24 +132,28 @@ class _Walk:
             self._second(0, self._total, snapshots.items[:count], 0)
             return
         limit = snapshots.limit
-        kept = [(position, snapshots.at(i)[:count]) for i, position in enumerate(snapshots.positions)]
+        kept = [
+            (position, snapshots.at(slot)[:count])
+            for slot, position in enumerate(snapshots.positions)
+        ]
         end = self._total
         while end > 0:
             position, state = kept[-1]
             free = limit - len(kept)
-            if end - position <= free + 1:
-                _, states, base = self._recorded(position, end, state)
-                self._second(position, end, states, base)
-                end = position
+            blocks = -(-(end - position) // limit)
+            if blocks == 1:
                 kept.pop()
             elif free:
-                middle = position + split_point(end - position, free + 1)
+                middle = position + limit * split_point(blocks, free + 1)
                 kept.append((middle, self._advanced(position, middle, state)))
+                continue
             else:
-                state = self._advanced(position, end - 1, state)
-                _, states, base = self._recorded(end - 1, end, state)
-                self._second(end - 1, end, states, base)
-                end -= 1
+                last = position + limit * (blocks - 1)
+                state = self._advanced(position, last, state)
+                position = last
+            _, states, base = self._recorded(position, end, state)
+            self._second(position, end, states, base)
+            end = position
 
     def _advanced(self, first: int, last: int, state: Any) -> Any:
         start, stop, step = steps(self._replayed.reverse, first, last, self._total)

@@ -13,6 +13,7 @@ from clew.core.kinds import zeros
 from clew.core.primitive import PRIMITIVES
 from clew.core.types import Type
 from clew.loops.spec import Groups, Results, Spec
+from clew.simplify import simplify
 from clew.trace import Builder
 
 
@@ -132,7 +133,7 @@ def _body(
         *cotangents[len(active) :],
         *known.held,
     ]
-    return builder.transformed(ordered, results, ()).with_live_equations()
+    return simplify(builder.transformed(ordered, results, ()))
 
 
 def start_of(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from clew.core.graph import Atom, Equation, Graph, Literal, Var
+from clew.core.primitive import PRIMITIVES
 
 _FOLD_ELEMENTS = 2**12
 """Constants larger than this are not computed ahead: that would trade time for memory."""
@@ -65,9 +66,10 @@ class _Simplifier:
             )
         if self._fold(equation) or self._forward(equation):
             return
+        equation = self._with_sign_outside(equation)
         key = (
             equation.primitive,
-            tuple(_atom_key(atom) for atom in inputs),
+            tuple(_atom_key(atom) for atom in equation.inputs),
             tuple((name, _value_key(value)) for name, value in equation.params.items()),
         )
         known = self._seen.get(key)
@@ -137,6 +139,49 @@ class _Simplifier:
             return None
         before = self._before(equation, name)
         return None if before is None else before.inputs[0]
+
+    def _with_sign_outside(self, equation: Equation) -> Equation:
+        """Move a negation out of a product, and into a sum: ``x + (-y) a`` is ``x - y a``.
+
+        Derivatives are full of both; in real arithmetic it is exact.
+        """
+        name = equation.primitive.name
+        if name not in ("multiply", "divide", "add", "subtract"):
+            return equation
+        if equation.outputs[0].type.dtype.kind != "f":
+            return equation
+        left, right = equation.inputs
+        positive_left, positive_right = self._negated(left), self._negated(right)
+        if name in ("multiply", "divide"):
+            if positive_left is None and positive_right is None:
+                return equation
+            factors = (positive_left or left, positive_right or right)
+            if positive_left is not None and positive_right is not None:
+                return self._like(equation, name, *factors)
+            product = self._new(equation, name, *factors)
+            self._visit(product)
+            return self._like(equation, "negative", self._resolve(product.outputs[0]))
+        opposite = {"add": "subtract", "subtract": "add"}[name]
+        if positive_right is not None:
+            return self._like(equation, opposite, left, positive_right)
+        if positive_left is not None and name == "add":
+            return self._like(equation, opposite, right, positive_left)
+        return equation
+
+    def _negated(self, atom: Atom) -> Atom | None:
+        """Return what an atom is the negative of."""
+        made = self._made_by.get(atom) if type(atom) is Var else None
+        return made.inputs[0] if made is not None and made.primitive.name == "negative" else None
+
+    def _like(self, equation: Equation, name: str, *inputs: Atom) -> Equation:
+        primitive = PRIMITIVES[name]
+        where = equation.where
+        return Equation(primitive, inputs, {}, equation.outputs, equation.scope, where)
+
+    def _new(self, equation: Equation, name: str, *inputs: Atom) -> Equation:
+        outputs = (Var(equation.outputs[0].type),)
+        where = equation.where
+        return Equation(PRIMITIVES[name], inputs, {}, outputs, equation.scope, where)
 
     def _before(self, equation: Equation, name: str) -> Equation | None:
         atom = equation.inputs[0]

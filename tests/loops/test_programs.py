@@ -9,7 +9,7 @@ import clew
 from clew.core.verify import verify
 from tests.loops.programs import PROGRAMS, X
 
-MEMORY = [{}, {"checkpoint": 2}, {"checkpoint": 3}, {"checkpoint": 100}, {"checkpoint": "auto"}]
+MEMORY = [{}, {"checkpoint": 1}, {"checkpoint": 2}, {"checkpoint": 3}, {"checkpoint": "auto"}]
 OTHERS = np.array([[0.4, -0.3, 0.8], [0.9, 0.2, -0.5], [-0.25, 0.6, 0.3], [0.65, -0.7, 1.1]])
 
 
