@@ -30,7 +30,7 @@ from clew.core.errors import (
 )
 from clew.core.graph import Graph
 from clew.core.source import scope
-from clew.evaluate import evaluate, jit, trace
+from clew.evaluate import cost, evaluate, jit, trace
 from clew.loops import checkpoint, cond, fori_loop, scan, switch, while_loop
 from clew.solve import Constraint, Problem, Solution, solve
 
@@ -55,6 +55,7 @@ __all__ = [
     "checkpoint",
     "composite",
     "cond",
+    "cost",
     "custom_rule",
     "evaluate",
     "fori_loop",

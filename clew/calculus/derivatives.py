@@ -18,6 +18,7 @@ from clew.calculus.reverse import TwoStage, cut, pull_graph
 from clew.core import pytree
 from clew.core.errors import DerivativeError, InputError, ShapeError
 from clew.core.graph import Graph
+from clew.core.memory import require_memory
 from clew.core.primitive import PRIMITIVES
 from clew.core.types import Type, type_of
 from clew.trace import Recording, record, run
@@ -51,6 +52,7 @@ def value_and_grad(
         if any(has_path):
             one = recording.graph.outputs[0].type.dtype.type(1)
             arguments.append(one)
+        require_memory(_name_of(f, "grad"), graph)
         with np.errstate(all="ignore"):
             results = run(graph, arguments)
         count = len(recording.graph.outputs)
@@ -233,6 +235,10 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
 
 
 # --- shared pieces -----------------------------------------------------------------------
+
+
+def _name_of(function: Function, what: str) -> str:
+    return f"{what} of {getattr(function, '__name__', 'a function')}"
 
 
 def _with_aux(function: Function, has_aux: bool) -> Function:

@@ -188,7 +188,6 @@ def trace_command(target: str, given: str | None, gradient: bool) -> None:
     """
     from clew.calculus import value_and_grad
     from clew.evaluate import trace
-    from clew.evaluate.cost import cost
     from clew.simplify import simplify
 
     function, args, path = _function(target, given)
@@ -200,7 +199,7 @@ def trace_command(target: str, given: str | None, gradient: bool) -> None:
         raise model_error(error, path) from error
     graph = simplify(graph) if gradient else graph
     click.echo(str(graph))
-    click.echo(str(cost(graph)))
+    click.echo(str(graph.cost()))
 
 
 def _function(target: str, given: str | None) -> tuple[Any, tuple[Any, ...], Path]:

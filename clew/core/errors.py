@@ -131,7 +131,7 @@ class MemoryLimitError(ClewError, MemoryError):
     ...     clew.grad(longer_and_longer)(1.0)
     ... except MemoryLimitError as error:
     ...     print(error.asked)
-    while_loop: its tape takes 1.0 KiB, memory= allows 1000 bytes: 24 bytes too much
+    while_loop: its tape takes 1.1 KiB, memory= allows 1000 bytes: 152 bytes too much
     """
 
 

@@ -110,6 +110,12 @@ class Graph:
 
     __repr__ = __str__
 
+    def cost(self) -> Any:
+        """Return what running it costs; see :class:`clew.core.cost.Cost`."""
+        from clew.core.cost import cost_of
+
+        return cost_of(self)
+
     def with_live_equations(self) -> Graph:
         """Return the graph without the equations and constants that no output needs.
 

@@ -479,6 +479,10 @@ class Control(Primitive):
         """
         raise NotImplementedError(self.name)
 
+    def measured(self, equation: Any) -> Any:
+        """Return the equation's :class:`clew.core.cost.Measure`."""
+        raise NotImplementedError(self.name)
+
 
 # --- the spellings used by ops/ ----------------------------------------------------------
 

@@ -25,10 +25,38 @@ _OPERATORS = {
     "greater_equal": "{} >= {}",
 }
 _CALLS = frozenset(
-    (
-        "sqrt cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan sinh cosh "
-        "tanh arcsinh arccosh arctanh arctan2 hypot maximum minimum square reciprocal abs sign power"
-    ).split()
+    [
+        "sqrt",
+        "cbrt",
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log2",
+        "log10",
+        "log1p",
+        "sin",
+        "cos",
+        "tan",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "arcsinh",
+        "arccosh",
+        "arctanh",
+        "arctan2",
+        "hypot",
+        "maximum",
+        "minimum",
+        "square",
+        "reciprocal",
+        "abs",
+        "sign",
+        "power",
+    ]
 )
 """Primitives whose ``eval`` is the namespace's function of that name and nothing else."""
 _LARGE = 2**12

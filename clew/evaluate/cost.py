@@ -1,95 +1,52 @@
-"""What a graph costs to run: operations and memory traffic, from its types alone."""
+"""``cost``: what a function and its gradient will cost, before anything runs."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from clew.core.graph import Equation, Graph
-from clew.core.types import Type
-
-_CHEAP = frozenset(
-    [
-        "reshape",
-        "transpose",
-        "broadcast_to",
-        "basic_slice",
-        "convert",
-        "positive",
-        "stop_gradient",
-        "guard",
-        "concatenate",
-        "update",
-        "gather",
-        "real",
-        "imag",
-    ]
-)
-_CUBIC = frozenset(
-    ["solve", "inv", "pinv", "det", "slogdet", "cholesky", "qr", "eigh", "eig", "svd"]
-)
+from clew.calculus import value_and_grad
+from clew.core.cost import Cost
+from clew.evaluate.reference import trace
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Equations by primitive, floating-point operations, and bytes read and written.
+class Costs:
+    """The cost of a function's value, and of its value and gradient together."""
 
-    An elementwise equation counts one operation per element of its result, a product two per
-    multiplication, a factorisation of n-by-n matrices ``n^3``; moving elements counts none.
-    """
-
-    equations: dict[str, int]
-    operations: int
-    bytes: int
+    value: Cost
+    gradient: Cost | None
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{count} {name}" for name, count in self.equations.items())
-        total = sum(self.equations.values())
-        return (
-            f"{total} equations ({parts})\n"
-            f"{self.operations:,} operations, {self.bytes:,} bytes read and written"
-        )
+        text = f"value: {self.value}"
+        return text if self.gradient is None else f"{text}\nvalue and gradient: {self.gradient}"
 
 
-def cost(graph: Graph) -> Cost:
-    """Return what running a graph costs.
+def cost(f: Callable[..., Any]) -> Callable[..., Costs]:
+    """Return a function that gives the cost of ``f``, and of its gradient, for its arguments.
 
+    Operations, bytes moved, and peak memory are read off the graphs; nothing is run. The
+    gradient is that in the first argument, and None if ``f`` does not return a real scalar.
+
+    >>> import clew
+    >>> def late(x, steps=1000, checkpoint=None):
+    ...     step = lambda c, _: (c + np.sin(c) * x, None)
+    ...     return clew.scan(step, x, length=steps, checkpoint=checkpoint)[0]
     >>> import numpy as np
-    >>> from clew.evaluate import trace
-    >>> print(cost(trace(lambda x: x @ x + 1.0)(np.ones(8))))
-    2 equations (1 contract, 1 add)
-    17 operations, 160 bytes read and written
+    >>> found = cost(late)(0.5)
+    >>> found.value.peak < 100 < 8000 < found.gradient.peak < 8200
+    True
+    >>> cost(lambda x: late(x, checkpoint=10))(0.5).gradient.peak < 1000
+    True
     """
-    counts = Counter(equation.primitive.name for equation in graph.equations)
-    return Cost(
-        dict(counts.most_common()),
-        sum(_operations(equation) for equation in graph.equations),
-        sum(_traffic(equation) for equation in graph.equations),
-    )
 
+    def costs(*args: Any, **kwargs: Any) -> Costs:
+        graph = trace(f)(*args, **kwargs)
+        outputs = graph.outputs
+        scalar = len(outputs) == 1 and outputs[0].type.shape == ()
+        if not scalar or outputs[0].type.dtype.kind != "f":
+            return Costs(graph.cost(), None)
+        return Costs(graph.cost(), trace(value_and_grad(f))(*args, **kwargs).cost())
 
-def _operations(equation: Equation) -> int:
-    name = equation.primitive.name
-    result = sum(var.type.size for var in equation.outputs)
-    if name in _CHEAP:
-        return 0
-    if name == "contract":
-        size: dict[int, int] = {}
-        for labels, atom in zip(("left", "right"), equation.inputs, strict=True):
-            size |= dict(zip(equation.params[labels], atom.type.shape, strict=True))
-        return 2 * math.prod(size.values())
-    if name == "fft":
-        lengths = [equation.inputs[0].type.shape[axis] for axis in equation.params["axes"]]
-        return int(5 * result * sum(math.log2(max(n, 2)) for n in lengths))
-    if name in _CUBIC:
-        shape = equation.inputs[0].type.shape
-        return math.prod(shape) * min(shape[-2:])
-    if name in ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"):
-        return equation.inputs[0].type.size
-    return result
-
-
-def _traffic(equation: Equation) -> int:
-    types: list[Type] = [atom.type for atom in (*equation.inputs, *equation.outputs)]
-    return sum(kind.size * kind.dtype.itemsize for kind in types)
+    return costs

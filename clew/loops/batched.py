@@ -29,8 +29,12 @@ def batch_loop(size: int, spec: Spec, operands: list[Any], batched: list[bool]) 
     flags = Groups(flags.count, carries, flags.scanned, flags.held)
     groups = Groups(
         groups.count,
-        [_wide(x, size, f, now) for x, f, now in zip(
-            groups.carries, spec.operands(batched).carries, carries, strict=True)],
+        [
+            _wide(x, size, f, now)
+            for x, f, now in zip(
+                groups.carries, spec.operands(batched).carries, carries, strict=True
+            )
+        ],
         [_steps_first(x, flag) for x, flag in zip(groups.scanned, flags.scanned, strict=True)],
         groups.held,
     )
@@ -80,7 +84,9 @@ def _examples_first(
 ) -> list[Any]:
     results = new.results(values)
     final = [_wide(v, size, f, True) for v, f in zip(results.carries, carries, strict=True)]
-    stacked = [v if isinstance(type_of(v), TapeType) else moveaxis(v, 1, 0) for v in results.stacked]
+    stacked = [
+        v if isinstance(type_of(v), TapeType) else moveaxis(v, 1, 0) for v in results.stacked
+    ]
     count = [_wide(value, size, False, True) for value in results.count]
     return [*final, *stacked, *count, *results.snapshots]
 
@@ -129,7 +135,11 @@ def _while(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
     count = spec.carries
 
     def step(*inputs: Any) -> list[Any]:
-        carries, (active, taken), held = inputs[:count], inputs[count : count + 2], inputs[count + 2 :]
+        carries, (active, taken), held = (
+            inputs[:count],
+            inputs[count : count + 2],
+            inputs[count + 2 :],
+        )
         values = run(body, [*carries, *held])
         kept = [_selected(active, n, o) for n, o in zip(values, carries, strict=False)]
         taken = taken + PRIMITIVES["convert"](active, dtype=COUNT.dtype)
@@ -159,7 +169,6 @@ def _counted(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
     """Run as many steps as the longest example takes; carry the step to know who is active."""
     body = _batched_body(spec, size, flags)
     count = spec.carries
-    count, scanned = spec.carries, spec.scanned
 
     def step(*inputs: Any) -> list[Any]:
         carries, index, totals = inputs[:count], inputs[count], inputs[-1]

@@ -148,14 +148,14 @@ def hoisted(spec: Spec) -> tuple[Graph, Spec]:
 
 def policy_of(spelling: str, checkpoint: Any, memory: int | None, where: Any) -> Policy:
     """Check and keep what the user said about memory."""
-    valid = checkpoint is None or checkpoint == "auto"
-    if not valid and (isinstance(checkpoint, bool) or not isinstance(checkpoint, int)):
+    if type(checkpoint) is int:
+        if checkpoint < 1:
+            raise InputError(f"{spelling}: checkpoint={checkpoint}", "keep at least 1 snapshot")
+    elif checkpoint not in (None, "auto"):
         raise InputError(
             f"{spelling}: checkpoint={checkpoint!r}",
             'give None, "auto", or a number of snapshots',
         )
-    if not valid and checkpoint < 1:
-        raise InputError(f"{spelling}: checkpoint={checkpoint}", "keep at least 1 snapshot")
     if memory is not None and memory < 1:
         raise InputError(f"{spelling}: memory={memory}", "give a number of bytes above 0")
     return Policy(checkpoint, memory, where, spelling)

@@ -11,6 +11,7 @@ import numpy as np
 from clew.batch import batch
 from clew.calculus.push import push
 from clew.calculus.transpose import split, transpose
+from clew.core.cost import Measure, bytes_of
 from clew.core.errors import DtypeError, InputError, ShapeError
 from clew.core.graph import Equation, Graph, Var
 from clew.core.kinds import Control, zeros
@@ -63,6 +64,17 @@ class Switch(Control):
         if batched[0]:
             return _batch_by_example(self, size, operands, batched[1:], branches)
         return _batch_together(self, size, operands, batched[1:], branches)
+
+    def measured(self, equation: Any) -> Measure:
+        """Count the dearest branch."""
+        costs = [branch.cost() for branch in equation.params["branches"]]
+        return Measure(
+            max(each.operations for each in costs),
+            max(each.bytes for each in costs),
+            [bytes_of(var.type) for var in equation.outputs],
+            max(each.peak for each in costs),
+            tuple(line for each in costs for line in each.unknown),
+        )
 
     def pruned(self, equation: Any, live: Sequence[bool]) -> Any:
         """Drop the outputs that nobody reads, and operands that no branch reads."""
@@ -236,9 +248,7 @@ def _pull_switch(
         graph, full = _with_zeros(graph, atoms, kinds)
         transposed.append(reordered(graph, graph.inputs, full))
     known = [x for x, flag in zip(own, linear, strict=True) if not flag]
-    values = primitive(
-        index, *known, *(cotangents[i] for i in given), branches=tuple(transposed)
-    )
+    values = primitive(index, *known, *(cotangents[i] for i in given), branches=tuple(transposed))
     rest = iter(values)
     results: list[Any] = [None] * len(operands)
     for i, flag in zip(numbers, reached, strict=True):
@@ -370,7 +380,7 @@ def cond(
             f"cond: the predicate is {kind}, not one true or false",
             "reduce it with np.all or np.any, or choose by element with np.where",
         )
-    index = predicate.astype(np.int64) if isinstance(predicate, Traced) else int(bool(predicate))
+    index = PRIMITIVES["convert"](PRIMITIVES["not_equal"](predicate, 0), dtype=np.dtype(np.int64))
     return _switched("cond", index, (if_false, if_true), operands)
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from clew.core.cost import bytes_of
 from clew.core.graph import Graph
 from clew.core.kinds import zeros
+from clew.core.memory import readable
 from clew.core.program import Source
 from clew.core.tape import Tape, TapeType
 from clew.core.types import Type
-from clew.loops.memory import Budget, readable
+from clew.loops.memory import Budget
 from clew.loops.schedule import first_positions
 from clew.loops.spec import SNAPSHOTS, Spec
 
@@ -69,7 +71,9 @@ def _compiled_span(spec: Spec, local_scanned: int, local_stacked: bool) -> Span:
     for stack, value in zip(stacks, outputs[spec.carries :], strict=True):
         lines.append(f"        {stack}[{'t - base' if local_stacked else 't'}] = {value}")
     if spec.carries:
-        lines.append(f"        {', '.join(groups.carries)}, = {', '.join(outputs[: spec.carries])},")
+        lines.append(
+            f"        {', '.join(groups.carries)}, = {', '.join(outputs[: spec.carries])},"
+        )
     lines.append("    else:")
     lines.append("        t = stop")
     lines.append(f"    return ({''.join(name + ', ' for name in groups.carries)}), t")
@@ -119,7 +123,7 @@ class Buffers:
     @property
     def per_step(self) -> int:
         """Bytes of one step."""
-        return bytes_of(self._elements)
+        return all_bytes(self._elements)
 
     def grow(self, capacity: int) -> None:
         """Make room for more steps."""
@@ -151,9 +155,9 @@ class Buffers:
         return found
 
 
-def bytes_of(elements: Sequence[Type]) -> int:
-    """Return the bytes of one value of each type; a tape within counts as none."""
-    return sum(e.size * e.dtype.itemsize for e in elements if type(e) is not TapeType)
+def all_bytes(kinds: Sequence[Type]) -> int:
+    """Return the bytes of one value of each type."""
+    return sum(bytes_of(kind) for kind in kinds)
 
 
 def _buffer(xp: Any, element: Type, capacity: int) -> Any:
@@ -178,7 +182,7 @@ def run_loop(xp: Any, *operands: Any, **params: Any) -> tuple[Any, ...]:
 
 def _run_counted(xp: Any, spec: Spec, groups: Any, total: Any) -> tuple[Any, ...]:
     elements = [atom.type for atom in spec.body_stacked]
-    per_step = bytes_of(elements)
+    per_step = all_bytes(elements)
     Budget(spec.policy).require(total * per_step, f"what {total:,} steps save", per_step)
     buffers = Buffers(xp, elements, total)
     carries = settled(xp, groups.carries)

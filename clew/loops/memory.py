@@ -1,51 +1,13 @@
-"""How much memory there is, and the error of a loop that would need more."""
+"""What a loop may store, and the error of one that would store more."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from clew.core.errors import MemoryLimitError
+from clew.core.memory import available_memory, readable
 from clew.loops.spec import Policy
 
 AUTO_BYTES = 2**26
 """What ``checkpoint="auto"`` may keep if ``memory`` does not say: 64 MiB."""
-
-
-def available_memory() -> int:
-    """Return the bytes that this process can still get: the machine's, or its container's.
-
-    >>> available_memory() > 0
-    True
-    """
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except OSError:
-        return free
-    return free if limit == "max" else min(free, max(int(limit) - used, 0))
-
-
-def readable(count: float) -> str:
-    """Return a number of bytes as people write it.
-
-    >>> readable(64 * 2**20), readable(900)
-    ('64.0 MiB', '900 bytes')
-    """
-    if count < 1024:
-        return f"{count:.0f} bytes"
-    for unit in ("KiB", "MiB", "GiB"):
-        count /= 1024
-        if count < 1024:
-            break
-    else:
-        unit = "TiB"
-        count /= 1024
-    return f"{count:.1f} {unit}"
 
 
 class Budget:

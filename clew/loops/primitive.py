@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clew.core.cost import Measure, bytes_of
 from clew.core.graph import Equation, Graph, Literal, Var
 from clew.core.kinds import Control, zeros
 from clew.core.types import Type
@@ -52,6 +53,10 @@ class Loop(Control):
     ) -> Any:
         """Batch the body; steps that some examples no longer take leave those as they are."""
         return batch_loop(size, Spec(**params), list(operands), list(batched))
+
+    def measured(self, equation: Any) -> Measure:
+        """Count the steps' operations, and what they leave behind."""
+        return measure_loop(equation)
 
     def pruned(self, equation: Any, live: Sequence[bool]) -> Any:
         """Drop the carries and stacks that nobody reads, and inputs that no step reads."""
@@ -108,6 +113,27 @@ def push_loop(
 def zeros_atom(builder: Any, kind: Type) -> Any:
     """Return an atom for zeros of a type."""
     return builder.atom(zeros(kind))
+
+
+def measure_loop(equation: Equation) -> Measure:
+    """Return the cost of a loop; of one step, if nobody knows how many there will be."""
+    spec = spec_of(equation)
+    each = spec.body.cost()
+    asked = None if spec.condition is None else spec.condition.cost()
+    steps = 1 if spec.length is None else spec.length
+    results = [bytes_of(var.type) for var in equation.outputs]
+    state = sum(bytes_of(kind) for kind in spec.carry_types())
+    if spec.snapshots is not None:
+        kept = spec.snapshots if spec.length is None else min(spec.snapshots, spec.length)
+        results[-1] = kept * state
+    unknown = each.unknown
+    if spec.length is None:
+        tape = sum(bytes_of(atom.type) for atom in spec.body_stacked)
+        where = f" at {spec.policy.where}" if spec.policy.where else ""
+        unknown = (f"{spec.policy.spelling}{where}: {tape:,} bytes of tape a step", *unknown)
+    operations = each.operations + (asked.operations if asked else 0)
+    traffic = each.bytes + (asked.bytes if asked else 0)
+    return Measure(steps * operations, steps * traffic, results, each.peak + state, unknown)
 
 
 def prune_loop(equation: Equation, live: Sequence[bool]) -> Equation:

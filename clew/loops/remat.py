@@ -12,6 +12,7 @@ import numpy as np
 from clew.calculus.push import push
 from clew.calculus.transpose import split, transpose
 from clew.core import pytree
+from clew.core.cost import Measure, bytes_of
 from clew.core.graph import Equation, Graph, Var
 from clew.core.kinds import Control
 from clew.core.primitive import Traced
@@ -79,6 +80,12 @@ class Remat(Control):
     ) -> Any:
         """Batch the body."""
         return self(*operands, body=widened(params["body"], size, list(batched)))
+
+    def measured(self, equation: Any) -> Measure:
+        """Count the body."""
+        each = equation.params["body"].cost()
+        results = [bytes_of(var.type) for var in equation.outputs]
+        return Measure(each.operations, each.bytes, results, each.peak, each.unknown)
 
     def pruned(self, equation: Any, live: Sequence[bool]) -> Any:
         """Drop the outputs that nobody reads, and inputs that they do not need."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from clew.calculus.transpose import split
+from clew.core.cost import Measure, bytes_of
 from clew.core.errors import DerivativeError
 from clew.core.graph import Equation, Graph, Var
 from clew.core.kinds import Control
@@ -26,8 +27,6 @@ from clew.core.types import Type
 from clew.loops.batched import batch_loop, graph_of
 from clew.loops.execute import (
     Buffers,
-    Snapshots,
-    bytes_of,
     scannable,
     settled,
     span_of,
@@ -36,7 +35,7 @@ from clew.loops.execute import (
 )
 from clew.loops.joint import joint
 from clew.loops.primitive import zeros_atom
-from clew.loops.schedule import split_point
+from clew.loops.schedule import first_positions, forward_steps, split_point
 from clew.loops.spec import Groups, Spec, inlined
 from clew.loops.transposed import linear_in, placed, start_of, transposed
 from clew.trace import Builder
@@ -116,7 +115,7 @@ class _Walk:
     def forward(self) -> None:
         """Run both loops together, a stretch at a time."""
         kinds = self._replayed.carry_types()
-        stretch = max(1, _CHUNK_BYTES // max(1, bytes_of(kinds)))
+        stretch = max(1, _CHUNK_BYTES // max(1, sum(map(bytes_of, kinds))))
         state = self._start
         for first in range(0, self._total, stretch):
             last = min(first + stretch, self._total)
@@ -239,10 +238,10 @@ class Replay(Control):
                 "differentiate the function as a whole with clew.grad or clew.vjp",
             )
         states = [0.0] * replayed.carries  # known, like any other value
-        whole = Groups(
-            [], given.along.carries, [*states, *given.along.scanned], given.along.held
+        whole = Groups([], given.along.carries, [*states, *given.along.scanned], given.along.held)
+        flags = (
+            [isinstance(x, Type) for x in g] for g in (whole.carries, whole.scanned, whole.held)
         )
-        flags = ([isinstance(x, Type) for x in g] for g in (whole.carries, whole.scanned, whole.held))
         linear = linear_in(along, Groups([], *flags))
         results = along.results([c is not None for c in cotangent])
         made = transposed(along, linear, results)
@@ -259,6 +258,10 @@ class Replay(Control):
         del found[along.carries : along.carries + replayed.carries]
         before = len(given.count) + 1 + len(given.replayed.inner())
         return [*(None for _ in range(before)), *found]
+
+    def measured(self, equation: Any) -> Measure:
+        """Count both loops, the first as often as its schedule runs it."""
+        return _measure_replay(equation)
 
     def batched(
         self, size: int, operands: Sequence[Any], batched: Sequence[bool], params: dict
@@ -280,6 +283,31 @@ class Replay(Control):
         wide = [True] * len(states)
         all_flags = [*flags.count, *its.carries, *wide, *its.scanned, *its.held]
         return batch_loop(size, along, second, all_flags)
+
+
+def _measure_replay(equation: Equation) -> Measure:
+    replayed, along = equation.params["replayed"], equation.params["along"]
+    first, second = replayed.body.cost(), along.body.cost()
+    state = sum(bytes_of(kind) for kind in replayed.carry_types())
+    limit = replayed.snapshots
+    steps, again = 1, 1
+    if replayed.length is not None:
+        steps = replayed.length
+        again = 0 if steps <= limit else steps + _advanced_steps(steps, limit)
+    stretch = min(limit, max(steps, 1)) if again else 0
+    operations = again * first.operations + steps * second.operations
+    traffic = again * first.bytes + steps * second.bytes
+    results = [bytes_of(var.type) for var in equation.outputs]
+    own = sum(bytes_of(kind) for kind in along.carry_types())
+    workspace = stretch * state + max(first.peak + state, second.peak + own)
+    return Measure(operations, traffic, results, workspace, (*first.unknown, *second.unknown))
+
+
+def _advanced_steps(steps: int, limit: int) -> int:
+    """Return the steps run again only to reach a block, beyond those of the first run."""
+    blocks = -(-steps // limit)
+    first = first_positions(blocks, limit)[-1]
+    return limit * (forward_steps(blocks, limit) - first)
 
 
 def _split_graph(graph: Any, equation: Any, dependent: Sequence[bool]) -> Any:
@@ -356,9 +384,7 @@ def _with_tangents(
     )
 
 
-def _states_first(
-    spec: Spec, along: Spec, states: int, tangents: int, known: Groups
-) -> Spec:
+def _states_first(spec: Spec, along: Spec, states: int, tangents: int, known: Groups) -> Spec:
     """Order the joint second loop's scanned inputs: states, their tangents, then its own."""
     inputs = spec.inner(spec.body.inputs)
     own = along.scanned - states

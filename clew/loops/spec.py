@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clew.core.graph import Atom, Graph, Literal as Constant, Var
+from clew.core.graph import Atom, Graph, Var
+from clew.core.graph import Literal as Constant
 from clew.core.source import Where
 from clew.core.tape import TapeType
 from clew.core.types import Type

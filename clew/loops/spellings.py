@@ -9,7 +9,7 @@ import numpy as np
 
 from clew.core.errors import DtypeError, InputError
 from clew.core.graph import Graph, Var
-from clew.core.primitive import Traced
+from clew.core.primitive import PRIMITIVES, Traced
 from clew.core.source import user_location
 from clew.core.types import Type, type_of
 from clew.loops.bodies import Carry, body_of, fitting, hoisted, policy_of, single_truth
@@ -149,7 +149,7 @@ def fori_loop(
     traced = body_of(flat, (Type((), np.int64), start.abstract()))
     steps = last - first
     length = None if isinstance(steps, Traced) else max(int(steps), 0)
-    count = () if length is not None else (np.maximum(steps, 0),)
+    count = () if length is not None else (PRIMITIVES["maximum"](steps, 0),)
     spec = Spec(traced.graph, None, length, 1 + len(start.leaves), 0, False, policy)
     values = _bound(spec, count, [first, *start.leaves], [], traced.captured)
     return start.structure.unflatten(values[1:])
@@ -159,9 +159,7 @@ def _bound_of(name: str, value: Any) -> Any:
     kind = type_of(value)
     if kind.shape != () or kind.dtype.kind not in "iu":
         raise DtypeError(f"fori_loop: {name} is {kind}, not a whole number", "give an integer")
-    if isinstance(value, Traced):
-        return value.astype(COUNT.dtype)  # type: ignore[attr-defined]
-    return np.int64(value)
+    return PRIMITIVES["convert"](value, dtype=COUNT.dtype)
 
 
 def while_loop(
@@ -203,20 +201,14 @@ def while_loop(
     """
     policy = policy_of("while_loop", checkpoint, memory, user_location())
     start = Carry.of(carry, "while_loop: carry")
-    asked = body_of(
-        lambda carry: single_truth("while_loop", condition(carry)), (start.abstract(),)
-    )
-    traced = body_of(
-        lambda carry: fitting("while_loop", start, body(carry)), (start.abstract(),)
-    )
+    asked = body_of(lambda carry: single_truth("while_loop", condition(carry)), (start.abstract(),))
+    traced = body_of(lambda carry: fitting("while_loop", start, body(carry)), (start.abstract(),))
     count = len(start.leaves)
     both = [*traced.captured, *asked.captured]
     own = traced.graph.inputs
     tested = asked.graph.inputs
     graph = _with_inputs(traced.graph, [*own, *_unread(tested[count:])])
-    test = _with_inputs(
-        asked.graph, [*tested[:count], *_unread(own[count:]), *tested[count:]]
-    )
+    test = _with_inputs(asked.graph, [*tested[:count], *_unread(own[count:]), *tested[count:]])
     spec = Spec(graph, test, None, count, 0, False, policy)
     values = _bound(spec, (), start.leaves, [], both)
     return start.structure.unflatten(values[:count])

@@ -9,7 +9,7 @@ from typing import Any
 from clew.calculus.transpose import Linearized, split
 from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.primitive import PRIMITIVES
-from clew.loops.execute import bytes_of
+from clew.loops.execute import all_bytes
 from clew.loops.memory import AUTO_BYTES
 from clew.loops.residuals import saved_values
 from clew.loops.spec import SNAPSHOTS, Groups, Results, Spec, spec_of
@@ -132,10 +132,10 @@ def _snapshots_that_fit(divided: _Divided, saved: Sequence[Var]) -> int | None:
     """Return how many snapshots fit the budget; None if the whole tape does."""
     spec = divided.spec
     budget = spec.policy.memory or AUTO_BYTES
-    if spec.length is not None:
-        if spec.length * bytes_of([var.type for var in saved]) <= budget:
-            return None
-    state = max(1, bytes_of([var.type for var in divided.inputs(False).carries]))
+    each = all_bytes([var.type for var in saved])
+    if spec.length is not None and spec.length * each <= budget:
+        return None
+    state = max(1, all_bytes([var.type for var in divided.inputs(False).carries]))
     if spec.length is not None and spec.length * state <= budget:
         return spec.length
     # Half for the snapshots of the first run, half for those between them on the way back.
@@ -149,9 +149,7 @@ def _with_tape(divided: _Divided, equation: Equation) -> tuple[list[Equation], l
     """Save values at each step: the known loop stacks them, the linear loop scans them."""
     spec = divided.spec
     saved = _saved(divided)
-    already = {
-        spec.body_stacked[i]: divided.results.stacked[i] for i in divided.stacked(False)
-    }
+    already = {spec.body_stacked[i]: divided.results.stacked[i] for i in divided.stacked(False)}
     fresh = [var for var in saved if var not in already]
     stacks = {var: Var(spec.stacked_type(var.type)) for var in fresh}
     old = divided.results.snapshots
@@ -302,11 +300,12 @@ def _with_snapshots(
         _linear_outputs(divided),
         spec.body.constants,
     )
-    base = spec.with_(condition=None, snapshots=None)
+    base = spec.with_(condition=None, snapshots=wanted)
     replayed = base.with_(
         body=again.with_live_equations(), carries=len(carried), scanned=len(known.scanned)
     )
     linear = base.with_(
+        snapshots=None,
         body=along.with_live_equations(),
         carries=len(moving.carries),
         scanned=len(carried) + len(known.scanned) + len(moving.scanned),

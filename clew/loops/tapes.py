@@ -59,9 +59,11 @@ def _widened(xp: Any, tape: Tape, *, size: int) -> Tape:
         tape,
         kind,
         lambda x: np.broadcast_to(x[:, None], (len(x), size, *x.shape[1:])),
-        lambda item: _widened(xp, item, size=size)
-        if type(item) is Tape
-        else np.broadcast_to(item, (size, *np.shape(item))),
+        lambda item: (
+            _widened(xp, item, size=size)
+            if type(item) is Tape
+            else np.broadcast_to(item, (size, *np.shape(item)))
+        ),
     )
 
 
@@ -130,9 +132,7 @@ join_tapes = linear(
     "join_tapes",
     eval=lambda xp, *tapes: Tape(tapes[0].type, list(tapes)),
     type=lambda *tapes: tapes[0],
-    transpose=lambda t, *tapes: [
-        pick_tape(t, number=i, of=len(tapes)) for i in range(len(tapes))
-    ],
+    transpose=lambda t, *tapes: [pick_tape(t, number=i, of=len(tapes)) for i in range(len(tapes))],
     batch=_never,
     linear_in=None,
 )

@@ -42,8 +42,7 @@ def linear_in(spec: Spec, depends: Groups) -> Groups:
         reached = {var for each in split(spec.body, seeds).linear for var in each.outputs}
         reached.update(seeds)
         found = [
-            flag or atom in reached
-            for flag, atom in zip(carries, spec.body_carries, strict=True)
+            flag or atom in reached for flag, atom in zip(carries, spec.body_carries, strict=True)
         ]
         if found == carries:
             raise DerivativeError(
@@ -60,9 +59,7 @@ def transposed(spec: Spec, depends: Groups, given: Results) -> Transposed:
     ``given`` says which outputs have a cotangent.
     """
     inputs = spec.inner(spec.body.inputs)
-    seeds = [
-        var for var, flag in zip(spec.body.inputs, depends.inner(), strict=True) if flag
-    ]
+    seeds = [var for var, flag in zip(spec.body.inputs, depends.inner(), strict=True) if flag]
     stacked = [i for i, flag in enumerate(given.stacked) if flag]
     carries = [bool(flag) for flag in given.carries]
     while True:
@@ -70,9 +67,7 @@ def transposed(spec: Spec, depends: Groups, given: Results) -> Transposed:
         outputs += [spec.body_stacked[i] for i in stacked]
         graph, has_path = transpose(spec.body, seeds, outputs, ())
         found = _by_input(seeds, has_path, graph.outputs)
-        reached = [
-            flag or var in found for flag, var in zip(carries, inputs.carries, strict=True)
-        ]
+        reached = [flag or var in found for flag, var in zip(carries, inputs.carries, strict=True)]
         if reached == carries:
             break
         carries = reached

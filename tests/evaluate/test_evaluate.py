@@ -10,7 +10,6 @@ import pytest
 import clew
 from clew import GraphError, InputError
 from clew.core.verify import verify
-from clew.evaluate.cost import cost
 from clew.simplify import simplify
 
 X = np.array([0.5, 1.5])
@@ -55,7 +54,7 @@ def test_another_namespace_gives_the_same():
 
 def test_cost_counts():
     graph = clew.trace(lambda a, b: np.sin(a @ b))(np.ones((3, 4)), np.ones((4, 5)))
-    counted = cost(graph)
+    counted = graph.cost()
     assert counted.equations == {"contract": 1, "sin": 1}
     assert counted.operations == 2 * 3 * 4 * 5 + 15
     assert counted.bytes == 8 * (12 + 20 + 15 + 15 + 15)

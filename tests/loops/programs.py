@@ -207,6 +207,5 @@ NAMES = (
     "recurrent backwards powers growing nested ragged branching counted switched buffer recomputed"
 )
 PROGRAMS = [
-    Program(name, globals()[f"{name}_looped"], globals()[f"{name}_plain"])
-    for name in NAMES.split()
+    Program(name, globals()[f"{name}_looped"], globals()[f"{name}_plain"]) for name in NAMES.split()
 ]
