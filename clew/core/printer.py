@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from itertools import count
 from string import ascii_lowercase
@@ -87,6 +88,8 @@ def _summary(value: Any) -> str:
 def _parameter(value: Any) -> str:
     if isinstance(value, Graph):
         return f"<graph of {len(value.equations)}>"
+    if dataclasses.is_dataclass(value) and isinstance(getattr(value, "body", None), Graph):
+        return f"<loop of {len(value.body.equations)}>"  # type: ignore[attr-defined]
     if isinstance(value, np.dtype):
         return value.name
     if callable(value):

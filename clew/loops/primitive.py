@@ -12,8 +12,9 @@ from clew.core.kinds import Control, zeros
 from clew.core.types import Type
 from clew.loops.batched import batch_loop
 from clew.loops.execute import run_loop
+from clew.loops.fission import fission, summed
 from clew.loops.joint import joint
-from clew.loops.spec import Groups, Spec, spec_of
+from clew.loops.spec import Groups, Results, Spec, spec_of
 from clew.loops.split import split_loop
 from clew.loops.transposed import linear_in, placed, start_of, transposed
 
@@ -45,8 +46,16 @@ class Loop(Control):
         given = spec.results(cotangent)
         made = transposed(spec, depends, spec.results([c is not None for c in cotangent]))
         carries, scanned, held = start_of(made, spec, groups, given)
-        values = self(*groups.count, *carries, *scanned, *held, **made.spec.params())
-        return placed(made, groups, made.spec.results(values))
+        divided = fission(made.spec, len(made.carries))
+        if divided is None:
+            values = self(*groups.count, *carries, *scanned, *held, **made.spec.params())
+            return placed(made, groups, made.spec.results(values))
+        first = carries[: len(made.carries)]
+        new = divided.spec
+        results = new.results(self(*first, *scanned, *held, **new.params()))
+        stacked = results.stacked[: divided.stacked]
+        sums = summed(divided, scanned, results.stacked[divided.stacked :], held)
+        return placed(made, groups, Results([*results.carries, *sums], stacked, [], []))
 
     def batched(
         self, size: int, operands: Sequence[Any], batched: Sequence[bool], params: dict
