@@ -104,6 +104,7 @@ class _Walk:
         self._along_held = settled(xp, given.along.held)
         self._elements = [atom.type for atom in along.body_stacked]
         self._buffers = Buffers(xp, self._elements, total)
+        self._states = Buffers(xp, replayed.carry_types(), 0)
         self._advance = span_of(replayed)
         self._record = span_of(with_states(replayed), 0, True)
         self._run_along = span_of(along, replayed.carries, False)
@@ -163,13 +164,15 @@ class _Walk:
 
     def _recorded(self, first: int, last: int, state: Any) -> tuple[Any, list[Any], int]:
         """Run the first loop over a stretch; return the last state, all of them, and the base."""
-        buffers = Buffers(self._xp, self._replayed.carry_types(), last - first)
+        if self._states.capacity < last - first:
+            self._states = Buffers(self._xp, self._replayed.carry_types(), last - first)
+        states = self._states.items
         start, stop, step = steps(self._replayed.reverse, first, last, self._total)
         base = stop + 1 if step < 0 else start
         found, _ = self._record(
-            self._xp, start, stop, step, base, state, self._scanned, self._held, buffers.items
+            self._xp, start, stop, step, base, state, self._scanned, self._held, states
         )
-        return found, buffers.items, base
+        return found, states, base
 
     def _second(self, first: int, last: int, states: Sequence[Any], base: int) -> None:
         """Run the second loop over a stretch of steps of the first, whose states are given."""
@@ -295,6 +298,8 @@ def _measure_replay(equation: Equation) -> Measure:
         steps = replayed.length
         again = 0 if steps <= limit else steps + _advanced_steps(steps, limit)
     stretch = min(limit, max(steps, 1)) if again else 0
+    if -(-steps // limit) > limit:
+        stretch += limit - 1  # snapshots between those of the first run
     operations = again * first.operations + steps * second.operations
     traffic = again * first.bytes + steps * second.bytes
     results = [bytes_of(var.type) for var in equation.outputs]

@@ -138,8 +138,11 @@ def _snapshots_that_fit(divided: _Divided, saved: Sequence[Var]) -> int | None:
     state = max(1, all_bytes([var.type for var in divided.inputs(False).carries]))
     if spec.length is not None and spec.length * state <= budget:
         return spec.length
-    # Half for the snapshots of the first run, half for those between them on the way back.
-    return max(1, budget // (2 * state))
+    # The first run's snapshots, a block of states, and, beyond limit^2 steps, snapshots between.
+    limit = budget // (2 * state)
+    if spec.length is None or spec.length > limit * limit:
+        limit = budget // (3 * state)
+    return max(1, limit)
 
 
 # --- saving what is needed ---------------------------------------------------------------------

@@ -1,0 +1,130 @@
+"""Memory as chosen and as predicted, measured with tracemalloc."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import clew
+from clew.core.memory import available_memory, require_memory
+
+
+def pendulum(parameters, steps, **memory):
+    gravity, start, speed = parameters[0], parameters[1], parameters[2]
+
+    def step(c, _):
+        angle, speed = c
+        speed = speed - 1e-3 * gravity * np.sin(angle)
+        return (angle + 1e-3 * speed, speed), None
+
+    (angle, speed), _ = clew.scan(step, (start, speed), length=steps, **memory)
+    return angle * angle + speed
+
+
+def decaying(x, steps, **memory):
+    step = lambda c: (c[0] + 1, c[1] * 0.999 + np.tanh(c[1]) * x * 1e-3)
+    return np.sum(clew.while_loop(lambda c: c[0] < steps, step, (0, x), **memory)[1])
+
+
+START = np.array([9.81, 1.0, 0.0])
+
+
+def peak_of(function, *args):
+    function(*args)  # what is imported and compiled once is not counted
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        function(*args)
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [{}, {"checkpoint": "auto"}, {"checkpoint": "auto", "memory": 2**20}, {"checkpoint": 20000}],
+    ids=str,
+)
+def test_peak_is_as_predicted(memory):
+    loss = lambda p: pendulum(p, 200_000, **memory)
+    predicted = clew.cost(loss)(START).gradient
+    assert predicted is not None
+    measured = peak_of(clew.grad(loss), START)
+    assert measured == pytest.approx(predicted.peak, rel=0.1)
+
+
+def test_peak_with_arrays_as_carry():
+    def loss(x, **memory):
+        step = lambda c, _: (np.tanh(c) + 0.1 * x, None)
+        return np.sum(clew.scan(step, x, length=300, **memory)[0])
+
+    x = np.linspace(-1.0, 1.0, 5000)
+    for memory in ({}, {"checkpoint": 8}):
+        predicted = clew.cost(lambda x, memory=memory: loss(x, **memory))(x).gradient
+        assert predicted is not None
+        measured = peak_of(clew.grad(lambda x, memory=memory: loss(x, **memory)), x)
+        assert measured == pytest.approx(predicted.peak, rel=0.1)
+
+
+def test_snapshots_bound_memory_whatever_the_length():
+    small, large = (
+        peak_of(clew.grad(lambda p, n=n: pendulum(p, n, checkpoint=50)), START)
+        for n in (2_000, 50_000)
+    )
+    assert large < small + 20_000
+
+
+def test_snapshots_of_a_while_loop_are_bounded_too():
+    x = np.linspace(0.5, 1.0, 400)
+    taped = peak_of(clew.grad(lambda x: decaying(x, 1000)), x)
+    kept = peak_of(clew.grad(lambda x: decaying(x, 1000, checkpoint=20)), x)
+    assert taped > 1000 * x.nbytes
+    assert kept < 80 * x.nbytes
+
+
+def test_auto_saves_everything_if_it_fits_and_snapshots_if_not():
+    def snapshots_of(**memory):
+        graph = clew.trace(clew.grad(lambda p: pendulum(p, 1000, checkpoint="auto", **memory)))
+        loops = [e for e in graph(START).equations if e.primitive.name == "loop"]
+        return loops[0].params["snapshots"]
+
+    assert snapshots_of() is None
+    assert snapshots_of(memory=1000 * 8) is None
+    assert snapshots_of(memory=1000 * 8 - 1) == 7999 // 32
+
+
+def test_a_tape_past_its_budget():
+    x = np.ones(100)
+    loss = lambda x: decaying(x, 500, memory=100_000)
+    with pytest.raises(
+        clew.MemoryLimitError, match=r"while_loop: its tape takes .* allows 97.7 KiB"
+    ):
+        clew.grad(loss)(x)
+    fits = clew.grad(lambda x: decaying(x, 500, memory=100_000, checkpoint="auto"))(x)
+    np.testing.assert_allclose(fits, clew.grad(lambda x: decaying(x, 500))(x), rtol=1e-12)
+
+
+def test_a_run_that_cannot_fit_stops_before_it_starts():
+    steps = 10**13
+    with pytest.raises(clew.MemoryLimitError) as caught:
+        clew.grad(lambda p: pendulum(p, steps))(START)
+    text = str(caught.value)
+    assert "too much" in text
+    assert "test_memory.py" in text
+    assert 'checkpoint="auto"' in text
+
+
+def test_a_graph_that_fits_is_not_refused():
+    require_memory("f", clew.trace(lambda x: x * 2.0)(np.ones(3)))
+    assert available_memory() > 2**20
+
+
+def test_checkpoint_of_a_function_keeps_its_arguments_only():
+    deep = lambda x: np.sin(np.exp(np.sin(np.tanh(np.sin(x * x)))))
+    x = np.linspace(0.0, 1.0, 100_000)
+    plain = peak_of(clew.grad(lambda x: np.sum(deep(deep(deep(x))))), x)
+    again = clew.checkpoint(deep)
+    kept = peak_of(clew.grad(lambda x: np.sum(again(again(again(x))))), x)
+    assert kept < 0.75 * plain
