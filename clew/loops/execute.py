@@ -15,7 +15,7 @@ from clew.core.program import Source
 from clew.core.tape import Tape, TapeType
 from clew.core.types import Type
 from clew.loops.memory import Budget
-from clew.loops.schedule import first_positions
+from clew.loops.schedule import block_positions
 from clew.loops.spec import SNAPSHOTS, Spec
 
 Span = Callable[..., tuple[tuple[Any, ...], int]]
@@ -196,7 +196,7 @@ def _run_counted(xp: Any, spec: Spec, groups: Any, total: Any) -> tuple[Any, ...
             xp, start, stop, step, 0, carries, scanned, held, stores
         )
     else:
-        marks = [0] if taken is None else taken.planned(total)
+        marks = [0] if taken is None else block_positions(total, taken.limit)
         for first, last in zip(marks, [*marks[1:], total], strict=True):
             if taken is not None:
                 taken.keep(first, carries)
@@ -278,7 +278,7 @@ class Snapshots:
         self.dense = False
         self.stride = 1
         if total is not None:
-            self._grow(min(self.limit, total))
+            self._grow(len(block_positions(total, self.limit)))
 
     def __repr__(self) -> str:
         return f"Snapshots({len(self.positions)} of {self.limit}, {readable(self.nbytes)})"
@@ -296,15 +296,6 @@ class Snapshots:
     def _grow(self, capacity: int) -> None:
         self._budget.require(capacity * self._store.per_step, f"{capacity:,} snapshots")
         self._store.grow(capacity)
-
-    def planned(self, total: int) -> list[int]:
-        """Return before which steps to keep the carries, in a run of known length.
-
-        On the way back there is room for ``limit`` states besides, so that many steps are
-        one step of the schedule.
-        """
-        blocks = -(-total // self.limit)
-        return [self.limit * block for block in first_positions(blocks, self.limit)]
 
     def every_step(self, total: int) -> list[Any]:
         """Return buffers into which the loop itself writes the carries of all its steps."""

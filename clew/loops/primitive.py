@@ -14,6 +14,7 @@ from clew.loops.batched import batch_loop
 from clew.loops.execute import run_loop
 from clew.loops.fission import fission, summed
 from clew.loops.joint import joint
+from clew.loops.schedule import block_positions
 from clew.loops.spec import Groups, Results, Spec, spec_of
 from clew.loops.split import split_loop
 from clew.loops.transposed import linear_in, placed, start_of, transposed
@@ -133,7 +134,9 @@ def measure_loop(equation: Equation) -> Measure:
     results = [bytes_of(var.type) for var in equation.outputs]
     state = sum(bytes_of(kind) for kind in spec.carry_types())
     if spec.snapshots is not None:
-        kept = spec.snapshots if spec.length is None else min(spec.snapshots, spec.length)
+        kept = spec.snapshots
+        if spec.length is not None:
+            kept = len(block_positions(spec.length, spec.snapshots))
         results[-1] = kept * state
     unknown = each.unknown
     if spec.length is None:

@@ -104,7 +104,6 @@ class _Walk:
         self._along_held = settled(xp, given.along.held)
         self._elements = [atom.type for atom in along.body_stacked]
         self._buffers = Buffers(xp, self._elements, total)
-        self._states = Buffers(xp, replayed.carry_types(), 0)
         self._advance = span_of(replayed)
         self._record = span_of(with_states(replayed), 0, True)
         self._run_along = span_of(along, replayed.carries, False)
@@ -117,6 +116,7 @@ class _Walk:
         """Run both loops together, a stretch at a time."""
         kinds = self._replayed.carry_types()
         stretch = max(1, _CHUNK_BYTES // max(1, sum(map(bytes_of, kinds))))
+        self._make_room(min(stretch, self._total))
         state = self._start
         for first in range(0, self._total, stretch):
             last = min(first + stretch, self._total)
@@ -132,6 +132,7 @@ class _Walk:
             self._second(0, self._total, snapshots.items[:count], 0)
             return
         limit = snapshots.limit
+        self._make_room(min(limit, self._total))
         kept = [
             (position, snapshots.at(slot)[:count])
             for slot, position in enumerate(snapshots.positions)
@@ -155,6 +156,9 @@ class _Walk:
             self._second(position, end, states, base)
             end = position
 
+    def _make_room(self, steps: int) -> None:
+        self._states = Buffers(self._xp, self._replayed.carry_types(), steps)
+
     def _advanced(self, first: int, last: int, state: Any) -> Any:
         start, stop, step = steps(self._replayed.reverse, first, last, self._total)
         found, _ = self._advance(
@@ -164,8 +168,6 @@ class _Walk:
 
     def _recorded(self, first: int, last: int, state: Any) -> tuple[Any, list[Any], int]:
         """Run the first loop over a stretch; return the last state, all of them, and the base."""
-        if self._states.capacity < last - first:
-            self._states = Buffers(self._xp, self._replayed.carry_types(), last - first)
         states = self._states.items
         start, stop, step = steps(self._replayed.reverse, first, last, self._total)
         base = stop + 1 if step < 0 else start

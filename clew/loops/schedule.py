@@ -54,6 +54,22 @@ def first_positions(length: int, snapshots: int) -> list[int]:
     return positions
 
 
+def block_positions(steps: int, limit: int) -> list[int]:
+    """Return the steps before which a first run keeps the carries, ``limit`` at most.
+
+    On the way back there is room for ``limit`` states besides, so that so many steps are one
+    step of the schedule; if that is all of them, every state is kept at once.
+
+    >>> block_positions(25, 3)
+    [0, 9, 18]
+    >>> block_positions(3, 10)
+    [0, 1, 2]
+    """
+    if steps <= limit:
+        return list(range(steps))
+    return [limit * block for block in first_positions(-(-steps // limit), limit)]
+
+
 def forward_steps(length: int, snapshots: int) -> int:
     """Return the forward steps that reversing takes in all, the first run included.
 

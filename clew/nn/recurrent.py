@@ -7,12 +7,13 @@ A cell is ``cell(x, state) -> state``; ``cell.initial(shape)`` is a state of zer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from clew.core.errors import InputError, ShapeError
 from clew.core.types import type_of
+from clew.loops import scan
 from clew.nn.activation import sigmoid
 from clew.nn.dense import check_width
 from clew.nn.initialise import glorot_uniform, orthogonal
@@ -175,7 +176,13 @@ class LSTMCell(Cell):
         return sigmoid(let_out) * np.tanh(memory), memory
 
 
-def unroll(cell: Any, inputs: Any, state: Any = None) -> tuple[Any, Any]:
+def unroll(
+    cell: Any,
+    inputs: Any,
+    state: Any = None,
+    checkpoint: int | Literal["auto"] | None = None,
+    memory: int | None = None,
+) -> tuple[Any, Any]:
     """Run a cell (or a stack of them) over the steps of axis 0.
 
     Parameters
@@ -184,6 +191,8 @@ def unroll(cell: Any, inputs: Any, state: Any = None) -> tuple[Any, Any]:
     inputs : array (time, ..., features)
     state : optional
         Zeros if not given.
+    checkpoint, memory
+        What reverse mode keeps; see :func:`clew.scan`.
 
     Returns
     -------
@@ -203,11 +212,13 @@ def unroll(cell: Any, inputs: Any, state: Any = None) -> tuple[Any, Any]:
         )
     if state is None:
         state = cell.initial(*shape[1:-1])
-    outputs = []
-    for time in range(shape[0]):
-        state = cell(inputs[time], state)
-        outputs.append(cell.output(state))
-    return np.stack(outputs), state
+
+    def step(state: Any, x: Any) -> tuple[Any, Any]:
+        state = cell(x, state)
+        return state, cell.output(state)
+
+    last, outputs = scan(step, state, inputs, checkpoint=checkpoint, memory=memory)
+    return outputs, last
 
 
 @module

@@ -73,7 +73,19 @@ def test_controls_are_held_over_their_step():
 
 def test_equations_know_their_step():
     graph = clew.trace(lambda s: control.simulate(lambda t, s: -s, s, 0.1, 3))(np.ones(2))
-    assert {"step0", "step1", "step2"} <= {equation.scope for equation in graph.equations}
+    (loop,) = (e for e in graph.equations if e.primitive.name == "loop")
+    assert {equation.scope for equation in loop.params["body"].equations} == {"step"}
+
+
+def test_a_thousand_steps_are_one_equation():
+    count = lambda n: len(clew.trace(lambda s: control.simulate(rate, s, 0.1, n))(1.0).equations)
+    rate = lambda t, s: -s * np.sin(t)
+    assert count(1000) == count(1)
+
+
+def test_whole_numbers_to_start_with():
+    states = control.simulate(lambda t, s: -s, np.array([1, 2]), 0.5, 2, method=control.euler_step)
+    np.testing.assert_allclose(states, [[1.0, 2.0], [0.5, 1.0], [0.25, 0.5]])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import clew
+from clew.core.errors import InputError
 from clew.paths import count_paths
 
 
@@ -48,3 +49,31 @@ def test_uses_in_one_equation_count_and_cuts_do_not():
     assert count_paths(clew.trace(lambda x: x * x)(1.0)) == 2
     assert count_paths(clew.trace(lambda x: np.floor(x) + clew.stop_gradient(x))(1.0)) == 0
     assert count_paths(clew.trace(lambda x, y: x * y + y)(1.0, 2.0), source=1) == 2
+
+
+def test_loops_count_as_if_written_out():
+    def looped(x):
+        return clew.scan(lambda c, _: (c + c * 0.5 + x, c), x, length=9)[0]
+
+    def written_out(x):
+        c = x
+        for _ in range(9):
+            c = c + c * 0.5 + x
+        return c
+
+    assert count_paths(clew.trace(looped)(1.0)) == count_paths(clew.trace(written_out)(1.0))
+    fibonacci = lambda c, _: ((c[1], c[0] + c[1]), None)
+    graph = clew.trace(lambda x: clew.scan(fibonacci, (0.0 * x, x), length=100)[0][0])(1.0)
+    first, second = 1, 1
+    for _ in range(100):
+        first, second = second, first + second
+    assert count_paths(graph) == first
+
+
+def test_loops_of_unknown_length_and_branches_are_refused():
+    graph = clew.trace(lambda x: clew.while_loop(lambda c: c < 9.0, lambda c: c * 2.0, x))(1.0)
+    with pytest.raises(InputError, match="while_loop at test_count.py"):
+        count_paths(graph)
+    graph = clew.trace(lambda x: clew.cond(x > 0, np.sin, np.cos, x))(1.0)
+    with pytest.raises(InputError, match="switch at test_count.py"):
+        count_paths(graph)
