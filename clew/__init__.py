@@ -1,6 +1,6 @@
 """Clew: write the forward process in NumPy; find its causes; see how the gradient got back."""
 
-from clew import numpy, random, testing
+from clew import integrate, numpy, random, testing
 from clew.batch import vmap
 from clew.calculus import (
     NoPath,
@@ -62,6 +62,7 @@ __all__ = [
     "grad",
     "hessian",
     "hvp",
+    "integrate",
     "jacobian",
     "jit",
     "jvp",
