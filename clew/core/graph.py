@@ -70,6 +70,12 @@ class Equation:
         inputs = tuple([replaced.get(atom, atom) for atom in self.inputs])
         return Equation(self.primitive, inputs, self.params, outputs, self.scope, self.where)
 
+    def remade(
+        self, inputs: tuple[Atom, ...], params: dict[str, Any], outputs: tuple[Var, ...]
+    ) -> Equation:
+        """Return an equation of the same primitive, scope and line with the rest replaced."""
+        return Equation(self.primitive, inputs, params, outputs, self.scope, self.where)
+
     def __repr__(self) -> str:
         return f"Equation({self.primitive.name}: {self.inputs} -> {self.outputs})"
 

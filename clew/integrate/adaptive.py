@@ -138,22 +138,30 @@ def solve_ode(
     True
     """
     times, sign = increasing("solve_ode", times)
-    for name, value in (("rtol", rtol), ("atol", atol), ("max_steps", max_steps)):
-        if value <= 0:
-            raise InputError(f"solve_ode: {name}={value}", "give a number above 0")
     events = (events,) if isinstance(events, Event) else tuple(events)
+    settings = Settings(rtol, atol, sign * times[-1], max_steps)
+    _check_settings(settings, events, gradient)
     if gradient == "adjoint":
         from clew.integrate.adjoint import solve_with_adjoint
 
-        if events:
-            raise InputError("solve_ode: gradient='adjoint' with events", "use gradient='discrete'")
-        return solve_with_adjoint(slope, start, times, sign, rtol, atol, first_step, max_steps)
-    if gradient != "discrete":
-        raise InputError(f"solve_ode: gradient={gradient!r}", "use 'discrete' or 'adjoint'")
-    settings = Settings(rtol, atol, sign * times[-1], max_steps)
+        return solve_with_adjoint(slope, start, times, sign, settings, first_step)
     return solve_towards(
         slope, start, times, sign, settings, events, first_step, checkpoint, memory
     )
+
+
+def _check_settings(settings: Settings, events: Sequence[Event], gradient: str) -> None:
+    for name, value in (
+        ("rtol", settings.relative),
+        ("atol", settings.absolute),
+        ("max_steps", settings.most_steps),
+    ):
+        if value <= 0:
+            raise InputError(f"solve_ode: {name}={value}", "give a number above 0")
+    if gradient not in ("discrete", "adjoint"):
+        raise InputError(f"solve_ode: gradient={gradient!r}", "use 'discrete' or 'adjoint'")
+    if gradient == "adjoint" and events:
+        raise InputError("solve_ode: gradient='adjoint' with events", "use gradient='discrete'")
 
 
 def solve_towards(

@@ -11,11 +11,13 @@ is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from clew.calculus import custom_rule, vjp
+from clew.core.graph import Graph
 from clew.core.types import Type, type_of
 from clew.integrate.adaptive import Settings, Solution, solve_towards
 from clew.integrate.system import Leaves, System
@@ -29,10 +31,8 @@ def solve_with_adjoint(
     start: Any,
     times: Any,
     sign: float,
-    rtol: float,
-    atol: float,
+    settings: Settings,
     first_step: float | None,
-    max_steps: int,
 ) -> Solution:
     """Solve as :func:`solve_ode` does; reverse mode integrates the adjoint equation."""
     system = System.of(slope, start, "solve_ode")
@@ -40,64 +40,81 @@ def solve_with_adjoint(
     moment = Type((), np.float64)
     # The slope's graph says which outer values it reads: those are the parameters.
     body = body_of(lambda t, *y: system.slope(t, y), (moment, *kinds))
-    count = len(kinds)
+    adjoint = _Adjoint(body.graph, len(kinds), sign, settings, first_step)
+    integrate = custom_rule(adjoint.forward, pull=adjoint.backward)
+    states, accepted, rejected = integrate(list(system.start), times, list(body.captured))
+    none = np.int64(0)
+    last = system.tree([leaf[-1] for leaf in states])
+    tree = system.tree(list(states))
+    return Solution(times, tree, accepted, rejected, none, none - 1, times[-1], last)
 
-    def rate(time: Any, state: Any, parameters: Any) -> Leaves:
-        return run(body.graph, [time, *state, *parameters])
 
-    def forward(start: Any, times: Any, parameters: Any) -> Any:
-        settings = Settings(rtol, atol, sign * times[-1], max_steps)
-        own = lambda t, y: rate(t, y, parameters)  # noqa: E731
-        found = solve_towards(own, start, times, sign, settings, first_step=first_step)
+@dataclass(frozen=True)
+class _Adjoint:
+    """An integration as a function of start, times and parameters, and its pull-back."""
+
+    graph: Graph
+    count: int
+    sign: float
+    settings: Settings
+    first_step: float | None
+
+    def rate(self, time: Any, state: Any, parameters: Any) -> Leaves:
+        return run(self.graph, [time, *state, *parameters])
+
+    def forward(self, start: Any, times: Any, parameters: Any) -> Any:
+        settings = self.settings._replace(end=self.sign * times[-1])
+        found = solve_towards(
+            lambda t, y: self.rate(t, y, parameters),
+            start,
+            times,
+            self.sign,
+            settings,
+            first_step=self.first_step,
+        )
         return found.states, found.accepted, found.rejected
 
-    def backward(cotangent: Any, output: Any, start: Any, times: Any, parameters: Any) -> Any:
-        states, given = output[0], cotangent[0]
-        sums = [np.zeros(type_of(p).shape) for p in parameters]
-
-        def slope_back(time: Any, joint: Any) -> Any:
-            state, adjoint = joint[:count], joint[count : 2 * count]
-            _, pull = vjp(lambda y, p: rate(time, y, p), state, parameters)
-            to_state, to_parameters = pull(list(adjoint))
-            found = rate(time, state, parameters)
-            return [*found, *_negative(to_state), *_negative(to_parameters)]
+    def backward(self, given: Any, output: Any, start: Any, times: Any, parameters: Any) -> Any:
+        states, given = output[0], given[0]
 
         def interval(carry: Any, at: Any) -> Any:
-            adjoint, sums = carry
-            first, last, state, given = at
-            adjoint = [a + w for a, w in zip(adjoint, given, strict=True)]
-            joint = [*state, *adjoint, *sums]
-            settings = Settings(rtol, atol, -sign * first, max_steps)
-            found = solve_towards(slope_back, joint, np.stack([last, first]), -sign, settings)
-            ends = [leaf[-1] for leaf in found.states]
-            return (ends[count : 2 * count], ends[2 * count :]), None
+            (adjoint, sums), (first, last, state, own) = carry, at
+            adjoint = [a + w for a, w in zip(adjoint, own, strict=True)]
+            return self._over_interval(adjoint, sums, (first, last), state, parameters), None
 
+        zero = [np.zeros(type_of(leaf).shape) for leaf in start]
+        sums = [np.zeros(type_of(leaf).shape) for leaf in parameters]
         ends = [leaf[1:] for leaf in states], [leaf[1:] for leaf in given]
-        zero = [np.zeros(kind.shape) for kind in kinds]
         slices = (times[:-1], times[1:], *ends)
         (adjoint, sums), _ = scan(interval, (zero, sums), slices, reverse=True)
-        to_times = _to_times(rate, states, given, times, parameters, adjoint)
+        to_times = _to_times(self.rate, states, given, times, parameters, adjoint)
         adjoint = [a + w[0] for a, w in zip(adjoint, given, strict=True)]
         return adjoint, to_times, sums
 
-    integrate = custom_rule(forward, pull=backward)
-    states, accepted, rejected = integrate(list(system.start), times, list(body.captured))
-    none = np.int64(0)
-    last = [leaf[-1] for leaf in states]
-    return Solution(
-        times,
-        system.tree(list(states)),
-        accepted,
-        rejected,
-        none,
-        none - 1,
-        times[-1],
-        system.tree(last),
-    )
+    def _over_interval(
+        self,
+        adjoint: Leaves,
+        sums: Leaves,
+        ends: tuple[Any, Any],
+        state: Leaves,
+        parameters: Leaves,
+    ) -> tuple[Leaves, Leaves]:
+        """Integrate state, adjoint and sums from the end of an interval to its beginning."""
+        count = self.count
 
+        def slope(time: Any, joint: Any) -> Any:
+            state, adjoint = joint[:count], joint[count : 2 * count]
+            found, pull = vjp(lambda y, p: self.rate(time, y, p), state, parameters)
+            to_state, to_parameters = pull(list(adjoint))
+            return [*found, *(-leaf for leaf in to_state), *(-leaf for leaf in to_parameters)]
 
-def _negative(leaves: Any) -> Leaves:
-    return [-leaf for leaf in leaves]
+        first, last = ends
+        settings = self.settings._replace(end=-self.sign * first)
+        joint = [*state, *adjoint, *sums]
+        times = np.stack([last, first])
+        found = solve_towards(slope, joint, times, -self.sign, settings)
+        begin = [leaf[-1] for leaf in found.states]
+        return begin[count : 2 * count], begin[2 * count :]
 
 
 def _to_times(rate: Any, states: Any, given: Any, times: Any, parameters: Any, adjoint: Any) -> Any:

@@ -93,14 +93,11 @@ class Switch(Control):
         inputs = [equation.inputs[0]]
         inputs += [atom for i, atom in enumerate(equation.inputs[1:]) if i in read]
         outputs = [var for var, flag in zip(equation.outputs, live, strict=True) if flag]
-        return _equation(self, equation, inputs, tuple(kept), outputs)
+        return _equation(equation, inputs, tuple(kept), outputs)
 
 
-def _equation(
-    primitive: Any, like: Equation, inputs: Sequence[Any], branches: Branches, outputs: Any
-) -> Equation:
-    params = {"branches": branches}
-    return Equation(primitive, tuple(inputs), params, tuple(outputs), like.scope, like.where)
+def _equation(like: Equation, inputs: Sequence[Any], branches: Branches, outputs: Any) -> Equation:
+    return like.remade(tuple(inputs), {"branches": branches}, tuple(outputs))
 
 
 def _with_zeros(graph: Graph, atoms: Sequence[Any], kinds: Sequence[Type]) -> tuple[Graph, list]:
@@ -131,7 +128,7 @@ def _push_switch(
     found = {i: Var(equation.outputs[i].type) for i in moving}
     outputs = [*equation.outputs, *found.values()]
     inputs = [*equation.inputs, *given]
-    builder.equations.append(_equation(primitive, equation, inputs, tuple(branches), outputs))
+    builder.equations.append(_equation(equation, inputs, tuple(branches), outputs))
     return [builder.value(found[i]) if i in found else None for i in range(count)]
 
 
@@ -181,10 +178,10 @@ def _split_switch(primitive: Any, equation: Equation, dependent: list[bool]) -> 
     moving_atoms = [a for a, flag in zip(atoms, dependent, strict=True) if flag]
     index = equation.inputs[0]
     made = [*(equation.outputs[i] for i in known_outputs), *stores]
-    one = _equation(primitive, equation, [index, *known_atoms], tuple(first), made)
+    one = _equation(equation, [index, *known_atoms], tuple(first), made)
     inputs = [index, *stores, *known_atoms, *moving_atoms]
     rest = [equation.outputs[i] for i in sorted(moving)]
-    two = _equation(primitive, equation, inputs, tuple(second), rest)
+    two = _equation(equation, inputs, tuple(second), rest)
     return [one], [primitive.pruned(two, [True] * len(rest))]
 
 

@@ -43,7 +43,9 @@ def fission(spec: Spec, count: int) -> Fission | None:
     if spec.length is None or spec.carries == count:
         return None
     inputs = spec.inner(spec.body.inputs)
-    made_by = {var: each for each in spec.body.equations for var in each.outputs}
+    made_by: dict[Any, Equation] = {
+        var: each for each in spec.body.equations for var in each.outputs
+    }
     sums = zip(inputs.carries[count:], spec.body_carries[count:], strict=True)
     added = [_added(made_by.get(atom), var) for var, atom in sums]
     if None in added:

@@ -197,20 +197,9 @@ def prune_loop(equation: Equation, live: Sequence[bool]) -> Equation:
         scanned=sum(scans),
         snapshots=spec.snapshots if everything else None,
     )
-    made = [
-        *carried,
-        *(results.stacked[i] for i in stacked),
-        *results.count,
-        *(results.snapshots if everything else ()),
-    ]
-    return Equation(
-        equation.primitive,
-        tuple(operands),
-        new.params(),
-        tuple(made),
-        equation.scope,
-        equation.where,
-    )
+    made = [*carried, *(results.stacked[i] for i in stacked), *results.count]
+    made += results.snapshots if everything else []
+    return equation.remade(tuple(operands), new.params(), tuple(made))
 
 
 def _chosen(values: Sequence[Any], flags: Sequence[bool]) -> list[Any]:

@@ -47,7 +47,7 @@ class Remat(Control):
         inputs = [*equation.inputs, *(builder.atom(tangents[i]) for i in seeded)]
         outputs = [*equation.outputs, *(var for var in found if var is not None)]
         body = made.graph.with_live_equations()
-        builder.equations.append(_equation(self, equation, inputs, body, outputs))
+        builder.equations.append(_equation(equation, inputs, body, outputs))
         return [None if var is None else builder.value(var) for var in found]
 
     def split(self, equation: Any, dependent: Sequence[bool]) -> Any:
@@ -97,14 +97,13 @@ class Remat(Control):
         body = reordered(body, [v for v, f in zip(body.inputs, reads, strict=True) if f], wanted)
         inputs = [atom for atom, flag in zip(equation.inputs, reads, strict=True) if flag]
         outputs = [var for var, flag in zip(equation.outputs, live, strict=True) if flag]
-        return _equation(self, equation, inputs, body, outputs)
+        return _equation(equation, inputs, body, outputs)
 
 
 def _equation(
-    primitive: Any, like: Equation, inputs: Sequence[Any], body: Graph, outputs: Sequence[Var]
+    like: Equation, inputs: Sequence[Any], body: Graph, outputs: Sequence[Var]
 ) -> Equation:
-    params = {"body": body}
-    return Equation(primitive, tuple(inputs), params, tuple(outputs), like.scope, like.where)
+    return like.remade(tuple(inputs), {"body": body}, tuple(outputs))
 
 
 remat = Remat("remat", _run, "", True)

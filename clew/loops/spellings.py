@@ -12,7 +12,7 @@ from clew.core.graph import Graph, Var
 from clew.core.primitive import PRIMITIVES, Traced
 from clew.core.source import user_location
 from clew.core.types import Type, type_of
-from clew.loops.bodies import Carry, body_of, fitting, hoisted, policy_of, single_truth
+from clew.loops.bodies import Body, Carry, body_of, fitting, hoisted, policy_of, single_truth
 from clew.loops.primitive import loop
 from clew.loops.spec import COUNT, Spec
 from clew.trace import run
@@ -72,6 +72,15 @@ def scan(
     start = Carry.of(carry, "scan: carry")
     slices = Carry.of(xs, "scan: xs")
     length = _common_length(slices, length)
+    body = _scan_body(step, start, slices)
+    count = len(start.leaves)
+    spec = Spec(body.graph, None, length, count, len(slices.leaves), bool(reverse), policy)
+    values = _bound(spec, (), start.leaves, slices.leaves, body.captured)
+    _, stacked = body.structure.unflatten(values)
+    return start.structure.unflatten(values[:count]), stacked
+
+
+def _scan_body(step: Callable[[Any, Any], Any], start: Carry, slices: Carry) -> Body:
     elements = [Type(kind.shape[1:], kind.dtype) for kind in slices.types]
     one = Carry(slices.leaves, elements, slices.structure)
 
@@ -84,12 +93,7 @@ def scan(
             )
         return fitting("scan", start, result[0]), result[1]
 
-    body = body_of(flat, (start.abstract(), one.abstract()))
-    count = len(start.leaves)
-    spec = Spec(body.graph, None, length, count, len(slices.leaves), bool(reverse), policy)
-    values = _bound(spec, (), start.leaves, slices.leaves, body.captured)
-    _, stacked = body.structure.unflatten(values)
-    return start.structure.unflatten(values[:count]), stacked
+    return body_of(flat, (start.abstract(), one.abstract()))
 
 
 def _common_length(slices: Carry, length: int | None) -> int:
