@@ -30,7 +30,7 @@ from clew.core.errors import (
 )
 from clew.core.graph import Graph
 from clew.core.source import scope
-from clew.evaluate import cost, evaluate, jit, trace
+from clew.evaluate import cost, evaluate, explain_nan, jit, trace
 from clew.loops import checkpoint, cond, fori_loop, scan, switch, while_loop
 from clew.solve import Constraint, Problem, Solution, solve
 
@@ -58,6 +58,7 @@ __all__ = [
     "cost",
     "custom_rule",
     "evaluate",
+    "explain_nan",
     "fori_loop",
     "grad",
     "hessian",

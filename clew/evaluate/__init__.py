@@ -1,7 +1,8 @@
 """Run a graph."""
 
 from clew.evaluate.cost import Costs, cost
+from clew.evaluate.diagnose import Explanation, explain_nan
 from clew.evaluate.jit import jit
 from clew.evaluate.reference import evaluate, trace
 
-__all__ = ["Costs", "cost", "evaluate", "jit", "trace"]
+__all__ = ["Costs", "Explanation", "cost", "evaluate", "explain_nan", "jit", "trace"]

@@ -35,7 +35,7 @@ def cost(f: Callable[..., Any]) -> Callable[..., Costs]:
     ...     return clew.scan(step, x, length=steps, checkpoint=checkpoint)[0]
     >>> import numpy as np
     >>> found = cost(late)(0.5)
-    >>> found.value.peak < 100 < 8000 < found.gradient.peak < 8200
+    >>> found.value.peak < 100 < 8000 < found.gradient.peak < 40_000
     True
     >>> cost(lambda x: late(x, checkpoint=10))(0.5).gradient.peak < 1000
     True
