@@ -26,29 +26,37 @@ def batch_loop(size: int, spec: Spec, operands: list[Any], batched: list[bool]) 
     asked = spec.condition is not None and _condition_batched(spec, size, carries, flags.held)
     if asked or any(flags.count):
         carries = [True] * spec.carries
+    groups = aligned(size, groups, flags, carries)
     flags = Groups(flags.count, carries, flags.scanned, flags.held)
-    groups = Groups(
-        groups.count,
-        [
-            _wide(x, size, f, now)
-            for x, f, now in zip(
-                groups.carries, spec.operands(batched).carries, carries, strict=True
-            )
-        ],
-        [_steps_first(x, flag) for x, flag in zip(groups.scanned, flags.scanned, strict=True)],
-        groups.held,
-    )
     if asked:
         return _while(size, spec, groups, flags)
     if any(flags.count):
         return _counted(size, spec, groups, flags)
-    body = _batched_body(spec, size, flags)
+    new, _ = alike(size, spec, flags)
+    values = PRIMITIVES["loop"](*groups.flat(), **new.params())
+    return examples_first(new, size, values, carries)
+
+
+def alike(size: int, spec: Spec, flags: Groups) -> tuple[Spec, list[bool]]:
+    """Return the loop for examples that all take the same steps, and which carries are batched."""
+    carries = _fixpoint(spec, size, flags)
+    body = _batched_body(spec, size, Groups([], carries, flags.scanned, flags.held))
     condition = None
     if spec.condition is not None:
         condition = batch(spec.condition, size, [*carries, *flags.held])[0]
-    new = spec.with_(body=body, condition=condition)
-    values = PRIMITIVES["loop"](*groups.flat(), **new.params())
-    return _examples_first(spec, new, size, values, carries)
+    return spec.with_(body=body, condition=condition), carries
+
+
+def aligned(size: int, groups: Groups, flags: Groups, carries: Sequence[bool]) -> Groups:
+    """Return operands as a batched loop takes them: carries widened, steps before examples."""
+    first = zip(groups.carries, flags.carries, carries, strict=True)
+    scanned = zip(groups.scanned, flags.scanned, strict=True)
+    return Groups(
+        groups.count,
+        [_wide(value, size, has, wanted) for value, has, wanted in first],
+        [_steps_first(value, flag) for value, flag in scanned],
+        groups.held,
+    )
 
 
 def _fixpoint(spec: Spec, size: int, flags: Groups) -> list[bool]:
@@ -79,9 +87,10 @@ def _steps_first(value: Any, flag: bool) -> Any:
     return moveaxis(value, 1, 0)
 
 
-def _examples_first(
-    spec: Spec, new: Spec, size: int, values: Sequence[Any], carries: Sequence[bool]
+def examples_first(
+    new: Spec, size: int, values: Sequence[Any], carries: Sequence[bool]
 ) -> list[Any]:
+    """Return a batched loop's results as ``vmap`` wants them: examples before steps."""
     results = new.results(values)
     final = [_wide(v, size, f, True) for v, f in zip(results.carries, carries, strict=True)]
     stacked = [

@@ -24,7 +24,7 @@ from clew.core.graph import Equation, Graph, Var
 from clew.core.kinds import Control
 from clew.core.primitive import PRIMITIVES
 from clew.core.types import Type
-from clew.loops.batched import batch_loop, graph_of
+from clew.loops.batched import aligned, alike, batch_loop, examples_first, graph_of
 from clew.loops.execute import (
     Buffers,
     scannable,
@@ -271,10 +271,12 @@ class Replay(Control):
     def batched(
         self, size: int, operands: Sequence[Any], batched: Sequence[bool], params: dict
     ) -> Any:
-        """Batch the two loops that it stands for."""
+        """Batch both loops; if examples take different numbers of steps, store all states."""
         replayed, along = params["replayed"], params["along"]
         given = operands_of(list(operands), replayed, along)
         flags = operands_of(list(batched), replayed, along)
+        if not any(flags.count):
+            return _batch_alike(self, size, given, flags, params)
         first = with_states(replayed)
         values = batch_loop(
             size,
@@ -288,6 +290,23 @@ class Replay(Control):
         wide = [True] * len(states)
         all_flags = [*flags.count, *its.carries, *wide, *its.scanned, *its.held]
         return batch_loop(size, along, second, all_flags)
+
+
+def _batch_alike(
+    primitive: Any, size: int, given: Operands, flags: Operands, params: dict[str, Spec]
+) -> list[Any]:
+    first, moving = alike(size, params["replayed"], flags.replayed)
+    its = flags.along
+    known = Groups([], its.carries, [*moving, *its.scanned], its.held)
+    second, carries = alike(size, params["along"], known)
+    operands = Operands(
+        given.count,
+        given.snapshots,
+        aligned(size, given.replayed, flags.replayed, moving),
+        aligned(size, given.along, its, carries),
+    )
+    values = primitive(*operands.flat(), replayed=first, along=second)
+    return examples_first(second, size, values, carries)
 
 
 def _measure_replay(equation: Equation) -> Measure:

@@ -50,7 +50,7 @@ def _update_eval(xp: Any, x: Any, v: Any, *, index: Index) -> Any:
         result = np.array(x)
         result[index] = v
         return result
-    return x.at[index].set(v)
+    return xp.asarray(x).at[index].set(v)
 
 
 def _update_type(x: Type, v: Type, *, index: Index) -> Type:
@@ -146,7 +146,7 @@ def _scatter_add_eval(xp: Any, x: Any, v: Any, *indices: Any, axes: tuple[int, .
         result = np.array(x)
         np.add.at(_front(np, result, axes), tuple(indices), v)
         return result
-    moved = _front(xp, x, axes).at[tuple(indices)].add(v)
+    moved = _front(xp, xp.asarray(x), axes).at[tuple(indices)].add(v)
     return xp.moveaxis(moved, tuple(range(len(axes))), axes)
 
 
@@ -155,7 +155,7 @@ def _scatter_set_eval(xp: Any, x: Any, v: Any, *indices: Any, axes: tuple[int, .
         result = np.array(x)
         _front(np, result, axes)[tuple(indices)] = v
         return result
-    moved = _front(xp, x, axes).at[tuple(indices)].set(v)
+    moved = _front(xp, xp.asarray(x), axes).at[tuple(indices)].set(v)
     return xp.moveaxis(moved, tuple(range(len(axes))), axes)
 
 

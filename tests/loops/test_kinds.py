@@ -55,11 +55,10 @@ def test_trees_integers_and_truths_in_a_carry(memory):
         return last["y"] + np.sum(ys["y"] * ys["n"])
 
     def g(x):
-        n, y, total = 0, x, 0.0
-        for _ in range(5):
+        y, total = x, 0.0
+        for n in range(5):
             y = y * x if n % 2 == 1 else y + x
-            n += 1
-            total = total + y * n
+            total = total + y * (n + 1)
         return y + total
 
     np.testing.assert_allclose(clew.grad(f)(1.3), clew.grad(g)(1.3), rtol=1e-13)

@@ -128,3 +128,19 @@ def test_checkpoint_of_a_function_keeps_its_arguments_only():
     again = clew.checkpoint(deep)
     kept = peak_of(clew.grad(lambda x: np.sum(again(again(again(x))))), x)
     assert kept < 0.75 * plain
+
+
+def test_hessian_products_and_batches_keep_the_bound():
+    x = np.linspace(-1.0, 1.0, 500)
+
+    def loss(x, **memory):
+        step = lambda c, _: (np.tanh(c) + 0.1 * x, None)
+        return np.sum(clew.scan(step, x, length=1000, **memory)[0] ** 2)
+
+    product = lambda **memory: clew.hvp(lambda x: loss(x, **memory), (x,), (np.cos(x),))
+    np.testing.assert_allclose(product(checkpoint=35), product(), rtol=1e-10)
+    assert peak_of(lambda: product(checkpoint=35)) < 0.3 * peak_of(product)
+    rows = np.stack([x, 0.5 * x])
+    batch = lambda **memory: clew.vmap(clew.grad(lambda x: loss(x, **memory)))(rows)
+    np.testing.assert_allclose(batch(checkpoint=35), batch(), rtol=1e-12)
+    assert peak_of(lambda: batch(checkpoint=35)) < 0.3 * peak_of(batch)
