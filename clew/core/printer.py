@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from itertools import count
 from string import ascii_lowercase
@@ -23,26 +22,48 @@ def format_graph(graph: Graph) -> str:
       return a
     }
     """
+    return "\n".join(_lines(graph, "graph"))
+
+
+def _lines(graph: Graph, title: str) -> list[str]:
     names = _Names(graph)
     header = ", ".join(f"{names[var]}: {var.type}" for var in graph.inputs)
-    lines = [
-        f"{names[var]}: {var.type} = constant {_summary(value)}"
+    rows = [
+        (f"{names[var]}: {var.type} = constant {_summary(value)}", "", [])
         for var, value in graph.constants.items()
     ]
-    notes = [""] * len(lines)
     for equation in graph.equations:
         outputs = ", ".join(f"{names[var]}: {var.type}" for var in equation.outputs)
         words = [equation.primitive.name, *(names[atom] for atom in equation.inputs)]
-        words += [f"{key}={_parameter(value)}" for key, value in equation.params.items()]
-        lines.append(f"{outputs} = {' '.join(words)}" if outputs else " ".join(words))
-        notes.append("  ".join(filter(None, (str(equation.where), equation.scope))))
-    width = max((len(line) for line in lines if len(line) <= 72), default=0)
-    body = [
-        f"  {line:<{width}}  # {note}" if note else f"  {line}"
-        for line, note in zip(lines, notes, strict=True)
-    ]
+        inner = list(_inner(equation.params))
+        shown = {key for key, _ in inner}
+        words += [
+            f"{key}={_parameter(value)}"
+            for key, value in equation.params.items()
+            if key not in shown and value is not None
+        ]
+        line = f"{outputs} = {' '.join(words)}" if outputs else " ".join(words)
+        note = "  ".join(filter(None, (str(equation.where), equation.scope)))
+        rows.append((line, note, inner))
+    width = max((len(line) for line, _, _ in rows if len(line) <= 72), default=0)
+    body = []
+    for line, note, inner in rows:
+        body.append(f"  {line:<{width}}  # {note}" if note else f"  {line}")
+        for key, each in inner:
+            body += [f"    {text}" for text in _lines(each, key)]
     result = ", ".join(names[atom] for atom in graph.outputs)
-    return "\n".join([f"graph({header}) {{", *body, f"  return {result}", "}"])
+    return [f"{title}({header}) {{", *body, f"  return {result}", "}"]
+
+
+def _inner(params: dict[str, Any]) -> Iterator[tuple[str, Graph]]:
+    """Return the graphs that an equation holds, by parameter."""
+    for key, value in params.items():
+        if isinstance(value, Graph):
+            yield key, value
+        elif isinstance(value, tuple) and value and isinstance(value[0], Graph):
+            yield from ((key, each) for each in value)
+        elif isinstance(getattr(value, "body", None), Graph):
+            yield key, value.body
 
 
 class _Names:
@@ -86,10 +107,6 @@ def _summary(value: Any) -> str:
 
 
 def _parameter(value: Any) -> str:
-    if isinstance(value, Graph):
-        return f"<graph of {len(value.equations)}>"
-    if dataclasses.is_dataclass(value) and isinstance(getattr(value, "body", None), Graph):
-        return f"<loop of {len(value.body.equations)}>"  # type: ignore[attr-defined]
     if isinstance(value, np.dtype):
         return value.name
     if callable(value):
