@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks import loops, tracing
+from benchmarks import loops, sparse, tracing
 
 
 def main() -> None:
@@ -17,6 +17,8 @@ def main() -> None:
         print(f"{row['what']:52}{row['seconds'] * 1e3:9.1f} ms{row['limit'] * 1e3:7.0f} ms")
     long_runs = loops.measure()
     print(f"\n{loops.table(long_runs)}")
+    print()
+    sparse.main()
     out = Path("out/benchmarks.json")
     out.parent.mkdir(exist_ok=True)
     out.write_text(

@@ -73,9 +73,9 @@ def _distinct_rows(pattern: Any) -> Any:
     first = np.repeat(pattern.indptr[same], lengths) + offset
     second = np.repeat(pattern.indptr[same + 1], lengths) + offset
     differ = np.zeros(len(same), bool)
-    differ[np.repeat(np.arange(len(same)), lengths)[
-        pattern.indices[first] != pattern.indices[second]
-    ]] = True
+    differ[
+        np.repeat(np.arange(len(same)), lengths)[pattern.indices[first] != pattern.indices[second]]
+    ] = True
     kept[same[~differ] + 1] = False
     return pattern[np.flatnonzero(kept)]
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from clew.batch import batch
-from clew.calculus.colouring import Colouring, colour, colour_symmetric
+from clew.calculus.colouring import Colouring, colour, colour_columns, colour_symmetric
 from clew.calculus.derivatives import linear_stages
-from clew.calculus.reach import TooManyEntries
+from clew.calculus.reach import Reach, TooManyEntries
 from clew.calculus.reverse import TwoStage, cut, pull_graph
-from clew.calculus.sparsity import pattern_of, value_of
+from clew.calculus.walk import pattern_of, value_of
 from clew.core.errors import DerivativeError, MemoryLimitError
 from clew.core.graph import Graph, Literal, Var
 from clew.core.primitive import Traced
@@ -54,6 +54,9 @@ def over_directions(
             batched[size] = TwoStage(stages.first, graph.with_live_equations())
         values = batched[size].finish(carried, directions(start, size))
         pieces.append([with_batch(v, size, f) for v, f in zip(values, flags, strict=True)])
+    if not pieces:
+        kinds = [atom.type for atom in stages.second.outputs]
+        return [np.zeros((0, *kind.shape), kind.dtype) for kind in kinds]
     return [
         column[0] if len(column) == 1 else concatenate(*column, axis=0)
         for column in zip(*pieces, strict=True)
@@ -119,8 +122,6 @@ class Plan:
     @classmethod
     def of(cls, pattern: Any, symmetric: bool, forward_only: bool) -> Plan:
         """Choose a colouring and find where each entry is read."""
-        from clew.calculus.colouring import colour_columns
-
         pattern.sort_indices()
         rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
         columns = pattern.indices
@@ -128,10 +129,10 @@ class Plan:
             chosen = colour_symmetric(pattern)
         else:
             chosen = colour_columns(pattern) if forward_only else colour(pattern)
-        passes, elements = chosen.colours[columns], rows
         if chosen.by == "rows":
-            passes, elements = chosen.colours[rows], columns
-        elif chosen.by == "symmetry":
+            return cls(pattern, chosen, chosen.colours[rows], columns)
+        passes, elements = chosen.colours[columns], rows
+        if chosen.by == "symmetry":
             met = rows * chosen.count + passes
             _, place, times = np.unique(met, return_inverse=True, return_counts=True)
             across = times[place] > 1
@@ -165,7 +166,9 @@ class Plans:
     def __init__(self) -> None:
         self._kept: list[tuple[Any, dict[tuple[int, str], bytes], Plan]] = []
 
-    def of(self, stages: TwoStage, carried: Sequence[Any], kinds: Sequence[Type], **how: bool) -> Plan:
+    def of(
+        self, stages: TwoStage, carried: Sequence[Any], kinds: Sequence[Type], **how: Any
+    ) -> Plan:
         """Return the plan for a linear stage; reuse one if all that it was read from is equal."""
         signature = (_signature(stages.second, False), tuple(sorted(how.items())))
         for kept in self._kept:
@@ -186,15 +189,25 @@ def _planned(
     stages: TwoStage,
     carried: Sequence[Any],
     kinds: Sequence[Type],
+    present: tuple[bool, ...],
     symmetric: bool,
     forward_only: bool,
 ) -> tuple[Plan, dict[tuple[int, str], bytes]]:
     from scipy import sparse
 
     found = pattern_of(stages, carried, kinds)
-    rows = whole_pattern(found.outputs)
+    outputs = iter(found.outputs)
     if symmetric:
+        empty = found.outputs[0].sets[:1]
+        rows = whole_pattern(
+            [
+                next(outputs) if flag else Reach(np.zeros(kind.shape, np.int64), empty)
+                for kind, flag in zip(kinds, present, strict=True)
+            ]
+        )
         rows = sparse.csr_array(rows + rows.T)
+    else:
+        rows = whole_pattern(found.outputs)
     consulted = {
         (number, what): _digest(value_of(number, carried, stages.second), what)
         for number, what in found.consulted
@@ -286,30 +299,54 @@ def sparse_blocks(
     check_concrete([*leaves, *recording.captured])
     stages, _, carried, has_path = linear_stages(recording, leaves, seeded)
     kinds = [type_of(leaves[i]) for i in seeded]
-    outputs = [atom.type for atom, flag in zip(recording.graph.outputs, has_path, strict=True) if flag]
-    real = all(kind.dtype.kind == "f" for kind in (*kinds, *outputs))
-    square = symmetric and real and [k.shape for k in kinds] == [k.shape for k in outputs]
+    graph = recording.graph
     rows: list[list[Any]] = [[None] * len(leaves) for _ in has_path]
     if not any(has_path):
         return rows
-    plan = plans.of(stages, carried, kinds, symmetric=square, forward_only=not real)
+    shown = [i for i, flag in enumerate(has_path) if flag]
+    real = all(var.type.dtype.kind != "c" for var in (*graph.inputs, *graph.outputs))
+    if symmetric and real and len(has_path) == len(leaves):
+        shown = list(seeded)
+    outputs = [graph.outputs[i].type for i in shown]
+    square = symmetric and [kind.shape for kind in kinds] == [kind.shape for kind in outputs]
+    present = tuple(has_path[i] for i in shown)
+    how = {"present": present, "symmetric": square, "forward_only": not real}
+    plan = plans.of(stages, carried, kinds, **how)
     if plan.colouring.by == "rows":
         whole = _reverse(recording, leaves, seeded, plan)
     else:
         seeds = colour_directions(kinds, plan.colouring.colours)
-        found = over_directions(stages, carried, max(1, plan.colouring.count), seeds)
-        whole = plan.filled(found, outputs)
+        found = iter(over_directions(stages, carried, max(1, plan.colouring.count), seeds))
+        whole = plan.filled([next(found) if flag else None for flag in present], outputs)
     top = 0
-    for row, atom, flag in zip(rows, recording.graph.outputs, has_path, strict=True):
-        if not flag:
-            continue
-        band = whole[top : top + atom.type.size]
-        top += atom.type.size
-        left = 0
-        for number, kind in zip(seeded, kinds, strict=True):
-            row[number] = band[:, left : left + kind.size].astype(atom.type.dtype)
-            left += kind.size
+    for number, kind in zip(shown, outputs, strict=True):
+        if has_path[number]:
+            rows[number] = split_columns(whole[top : top + kind.size], kind.dtype, leaves, seeded)
+        top += kind.size
+    _drop_unused(rows, leaves)
     return rows
+
+
+def _drop_unused(rows: list[list[Any]], leaves: Sequence[Any]) -> None:
+    """Let an input that no output depends on have no path, as in reverse mode."""
+    for place, leaf in enumerate(leaves):
+        blocks = [row[place] for row in rows if row[place] is not None]
+        if type_of(leaf).size and not any(block.nnz or 0 in block.shape for block in blocks):
+            for row in rows:
+                row[place] = None
+
+
+def split_columns(
+    band: Any, dtype: np.dtype, leaves: Sequence[Any], seeded: Sequence[int]
+) -> list[Any]:
+    """Cut an output's rows into a block for each input."""
+    row: list[Any] = [None] * len(leaves)
+    left = 0
+    for number in seeded:
+        size = type_of(leaves[number]).size
+        row[number] = band[:, left : left + size].astype(dtype)
+        left += size
+    return row
 
 
 def _reverse(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int], plan: Plan) -> Any:

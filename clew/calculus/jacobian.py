@@ -1,4 +1,4 @@
-"""Whole Jacobians and Hessians: one batched pass over a basis, forward or reverse."""
+"""Whole Jacobians and Hessians: one batched pass over a basis, or over the colours of a pattern."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
-
-from clew.batch import batch
-from clew.calculus.arguments import select
+from clew.calculus.arguments import Selection, select
+from clew.calculus.compressed import (
+    Plans,
+    over_directions,
+    sparse_blocks,
+    unit_directions,
+)
 from clew.calculus.derivatives import (
     Function,
     Names,
@@ -21,16 +24,15 @@ from clew.calculus.derivatives import (
     linear_stages,
 )
 from clew.calculus.no_path import NoPath, reason_for
-from clew.calculus.reverse import TwoStage, cut, pull_graph
+from clew.calculus.reverse import cut, pull_graph
 from clew.core.errors import InputError
 from clew.core.graph import Graph
 from clew.core.types import Type, type_of
 from clew.ops.index import basic_slice
-from clew.ops.shape import concatenate, moveaxis, reshape, with_batch
+from clew.ops.shape import moveaxis, reshape
 from clew.trace import Recording, record
 
-Mode = Literal["auto", "forward", "reverse"]
-_CHUNK_ELEMENTS = 2**24
+Mode = Literal["auto", "forward", "reverse", "sparse"]
 
 
 def jacobian(
@@ -41,22 +43,76 @@ def jacobian(
     For an output of shape ``s`` and an argument of shape ``t`` it has shape ``s + t``; trees
     give the output's tree with, at each leaf, the arguments' tree.
 
+    With ``mode="sparse"`` every block is a ``scipy.sparse.csr_array`` of shape (elements of the
+    output, elements of the argument). Where it can be nonzero is found from the graph, and
+    columns (or rows) that do not meet are computed in one pass. Pattern and colouring are kept
+    with the returned function: call the same one again and they are reused.
+
     Parameters
     ----------
-    mode : {"auto", "forward", "reverse"}
+    mode : {"auto", "forward", "reverse", "sparse"}
         One pass per input element, or one per output element; "auto" takes the fewer.
+        "sparse": one per colour.
+
+    Raises
+    ------
+    InputError
+        If the mode is unknown.
+    DerivativeError
+        If a sparse Jacobian is asked for inside another trace.
+    MemoryLimitError
+        If the pattern of a sparse Jacobian is not sparse, and too large to hold.
+
+    >>> import numpy as np
+    >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    >>> banded = jacobian(lambda x: x[1:] * x[:-1], mode="sparse")(np.arange(5.0))
+    >>> banded.nnz, banded.toarray()[2]
+    (8, array([0., 0., 3., 2., 0.]))
+    """
+    if mode not in ("auto", "forward", "reverse", "sparse"):
+        raise InputError(f"jacobian: mode={mode!r}", "use 'auto', 'forward', 'reverse' or 'sparse'")
+    return _jacobian(f, argnums, argnames, mode, symmetric=False)
+
+
+def hessian(
+    f: Function,
+    argnums: Numbers = None,
+    argnames: Names = None,
+    mode: Literal["auto", "sparse"] = "auto",
+) -> Function:
+    """Return a function that gives the Hessian of a scalar function, forward over reverse.
+
+    Parameters
+    ----------
+    mode : {"auto", "sparse"}
+        "sparse" gives a ``scipy.sparse.csr_array`` for each block, found in one pass per
+        colour; entries are read above or below the diagonal, so fewer colours are needed than
+        for a Jacobian of this pattern. See :func:`jacobian`.
 
     Raises
     ------
     InputError
         If the mode is unknown.
 
-    >>> jacobian(lambda x: x * x)(np.array([1.0, 2.0]))
-    array([[2., 0.],
-           [0., 4.]])
+    >>> import numpy as np
+    >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    >>> hessian(lambda x: np.sum(x[1:] * x[:-1]), mode="sparse")(np.ones(1000)).nnz
+    1998
     """
-    if mode not in ("auto", "forward", "reverse"):
-        raise InputError(f"jacobian: mode={mode!r}", "use 'auto', 'forward' or 'reverse'")
+    if mode not in ("auto", "sparse"):
+        raise InputError(f"hessian: mode={mode!r}", "use 'auto' or 'sparse'")
+    gradient = grad(f, argnums, argnames)
+    if mode == "auto":
+        return jacobian(gradient, argnums, argnames, mode="forward")
+    return _jacobian(gradient, argnums, argnames, mode, symmetric=True)
+
+
+def _jacobian(f: Function, argnums: Numbers, argnames: Names, mode: str, symmetric: bool) -> Any:
+    plans = Plans()
 
     @functools.wraps(f)
     def jacobian_of_f(*args: Any, **kwargs: Any) -> Any:
@@ -64,45 +120,58 @@ def jacobian(
         recording = record(selection.function, selection.chosen)
         leaves, structures = _flatten_all(selection.chosen)
         seeded = _inexact(leaves)
-        inputs = sum(type_of(leaves[i]).size for i in seeded)
-        outputs = sum(atom.type.size for atom in recording.graph.outputs)
-        forward = mode == "forward" or (mode == "auto" and inputs <= outputs)
-        blocks = (_forward if forward else _reverse)(recording, leaves, seeded)
-        rows = []
-        for number, row in enumerate(blocks):
-            for place, block in enumerate(row):
-                if block is None:
-                    row[place] = _no_path(recording.graph, number, place)
-            rows.append(selection.assemble(_unflatten_all(structures, row)))
-        return recording.structure.unflatten(rows)
+        if mode == "sparse":
+            blocks = sparse_blocks(recording, leaves, seeded, plans, symmetric)
+        elif mode == "forward" or (mode == "auto" and _forward_is_less(recording, leaves, seeded)):
+            blocks = _forward(recording, leaves, seeded)
+        else:
+            blocks = _reverse(recording, leaves, seeded)
+        return assembled(selection, recording, structures, blocks, flat=mode == "sparse")
 
     return jacobian_of_f
 
 
-def hessian(f: Function, argnums: Numbers = None, argnames: Names = None) -> Function:
-    """Return a function that gives the Hessian of a scalar function, forward over reverse.
-
-    >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0]))
-    array([[4., 2.],
-           [2., 0.]])
-    """
-    gradient = grad(f, argnums, argnames)
-    return jacobian(gradient, argnums, argnames, mode="forward")
+def _forward_is_less(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int]) -> bool:
+    """Whether there are no more input elements than output elements with a derivative."""
+    types = [atom.type for atom in recording.graph.outputs]
+    outputs = sum(kind.size for kind in types if kind.inexact)
+    return sum(type_of(leaves[i]).size for i in seeded) <= outputs
 
 
-def _no_path(graph: Graph, output: int, place: int) -> NoPath:
+def assembled(
+    selection: Selection,
+    recording: Recording,
+    structures: Sequence[Any],
+    blocks: Sequence[list[Any]],
+    flat: bool,
+) -> Any:
+    """Put the blocks together as trees; say why the others have no path."""
+    rows = []
+    for number, row in enumerate(blocks):
+        for place, block in enumerate(row):
+            if block is None:
+                row[place] = _no_path(recording.graph, number, place, flat)
+        rows.append(selection.assemble(_unflatten_all(structures, row)))
+    return recording.structure.unflatten(rows)
+
+
+def _no_path(graph: Graph, output: int, place: int, flat: bool) -> NoPath:
     atom, source = graph.outputs[output], graph.inputs[place]
-    kind = Type((*atom.type.shape, *source.type.shape), atom.type.dtype)
+    shape = (*atom.type.shape, *source.type.shape)
+    if flat:
+        shape = (atom.type.size, source.type.size)
+    kind = Type(shape, atom.type.dtype)
     if not atom.type.inexact:
         return NoPath(f"integer: the output has dtype {atom.type.dtype}", kind)
     only = Graph(graph.inputs, graph.equations, (atom,), graph.constants)
     return NoPath(reason_for(only, source), kind)
 
 
-def _forward(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int]) -> Any:
+def _forward(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int]) -> list[list[Any]]:
     stages, _, carried, has_path = linear_stages(recording, leaves, seeded)
     kinds = [type_of(leaves[i]) for i in seeded]
-    found = iter(_over_basis(stages, carried, kinds))
+    total = sum(kind.size for kind in kinds)
+    found = iter(over_directions(stages, carried, total, unit_directions(kinds)))
     rows = []
     for atom, flag in zip(recording.graph.outputs, has_path, strict=True):
         row: list[Any] = [None] * len(leaves)
@@ -118,7 +187,7 @@ def _forward(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int])
     return rows
 
 
-def _reverse(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int]) -> Any:
+def _reverse(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int]) -> list[list[Any]]:
     graph = recording.graph
     count = len(graph.outputs)
     whole, has_output, has_path = pull_graph(graph, seeded)
@@ -126,7 +195,8 @@ def _reverse(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int])
     stages = cut(whole, late, count)
     _, carried = stages.start([*leaves, *recording.captured], count)
     kinds = [var.type for var in late]
-    found = iter(_over_basis(stages, carried, kinds) if any(has_path) else ())
+    total = sum(kind.size for kind in kinds) if any(has_path) else 0
+    found = iter(over_directions(stages, carried, total, unit_directions(kinds)))
     columns: dict[int, Any] = {
         number: next(found) for number, flag in zip(seeded, has_path, strict=True) if flag
     }
@@ -142,35 +212,3 @@ def _reverse(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int])
             start += atom.type.size
         rows.append(row)
     return rows
-
-
-def _over_basis(stages: TwoStage, carried: Sequence[Any], kinds: Sequence[Type]) -> list[Any]:
-    """Run the linear stage on every unit direction, several at a time."""
-    total = sum(kind.size for kind in kinds)
-    widest = max([1, *(atom.type.size for atom in stages.second.outputs)])
-    chunk = max(1, min(total, _CHUNK_ELEMENTS // widest))
-    shared = [False] * len(carried)
-    pieces: list[list[Any]] = []
-    batched: dict[int, TwoStage] = {}
-    flags: list[bool] = []
-    for start in range(0, total, chunk):
-        size = min(chunk, total - start)
-        if size not in batched:
-            graph, flags = batch(stages.second, size, [*shared, *(True for _ in kinds)])
-            batched[size] = TwoStage(stages.first, graph.with_live_equations())
-        values = batched[size].finish(carried, _unit_directions(kinds, start, size))
-        pieces.append([with_batch(v, size, f) for v, f in zip(values, flags, strict=True)])
-    return [
-        column[0] if len(column) == 1 else concatenate(*column, axis=0)
-        for column in zip(*pieces, strict=True)
-    ]
-
-
-def _unit_directions(kinds: Sequence[Type], start: int, size: int) -> list[np.ndarray]:
-    directions = []
-    before = 0
-    for kind in kinds:
-        block = np.eye(size, kind.size, k=start - before, dtype=kind.dtype)
-        directions.append(block.reshape((size, *kind.shape)))
-        before += kind.size
-    return directions
