@@ -31,6 +31,7 @@ from clew.core.errors import (
 from clew.core.graph import Graph
 from clew.core.source import scope
 from clew.evaluate import cost, evaluate, explain_nan, jit, trace
+from clew.implicit import argmin, fixed_point, linear_solve, root
 from clew.loops import checkpoint, cond, fori_loop, scan, switch, while_loop
 from clew.solve import Constraint, Problem, Solution, solve
 
@@ -52,6 +53,7 @@ __all__ = [
     "ShapeError",
     "Solution",
     "TraceError",
+    "argmin",
     "checkpoint",
     "composite",
     "cond",
@@ -59,6 +61,7 @@ __all__ = [
     "custom_rule",
     "evaluate",
     "explain_nan",
+    "fixed_point",
     "fori_loop",
     "grad",
     "hessian",
@@ -67,9 +70,11 @@ __all__ = [
     "jacobian",
     "jit",
     "jvp",
+    "linear_solve",
     "linearize",
     "numpy",
     "random",
+    "root",
     "scan",
     "scope",
     "solve",

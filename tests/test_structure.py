@@ -155,6 +155,7 @@ def test_sizes():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 size = (node.end_lineno or node.lineno) - node.lineno + 1
+                size -= len((ast.get_docstring(node, clean=False) or "").splitlines())
                 if size > 60:
                     long_functions.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert long_modules == []
