@@ -30,7 +30,7 @@ from clew.core.errors import (
 )
 from clew.core.graph import Graph
 from clew.core.source import scope
-from clew.evaluate import cost, evaluate, explain_nan, jit, trace
+from clew.evaluate import cost, evaluate, explain, explain_nan, jit, trace
 from clew.implicit import argmin, fixed_point, linear_solve, root
 from clew.loops import checkpoint, cond, fori_loop, scan, switch, while_loop
 from clew.solve import Constraint, Problem, Solution, solve
@@ -60,6 +60,7 @@ __all__ = [
     "cost",
     "custom_rule",
     "evaluate",
+    "explain",
     "explain_nan",
     "fixed_point",
     "fori_loop",

@@ -62,8 +62,10 @@ def _inner(params: dict[str, Any]) -> Iterator[tuple[str, Graph]]:
             yield key, value
         elif isinstance(value, tuple) and value and isinstance(value[0], Graph):
             yield from ((key, each) for each in value)
-        elif isinstance(getattr(value, "body", None), Graph):
-            yield key, value.body
+        else:
+            body = getattr(value, "body", None)
+            if isinstance(body, Graph):
+                yield key, body
 
 
 class _Names:

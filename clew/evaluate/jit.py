@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from clew.core import pytree
-from clew.core.graph import Graph
+from clew.core.errors import InputError
 from clew.core.primitive import Traced
 from clew.core.source import user_location
-from clew.core.types import type_of
+from clew.core.types import Type, type_of
+from clew.evaluate.arguments import Call, call_of
+from clew.evaluate.numbering import Numbering
+from clew.evaluate.path_tree import Path, PathTree
 from clew.simplify import simplify
-from clew.trace import GuardFailed, record, run
+from clew.trace import record, run
 
 _MOST_PATHS = 16
 
 
-@dataclass(frozen=True)
-class _Program:
-    graph: Graph
-    structure: pytree.Structure
-
-
-def jit(f: Callable[..., Any]) -> Callable[..., Any]:
+def jit(f: Callable[..., Any] | None = None, *, most_paths: int = _MOST_PATHS) -> Any:
     """Return a function that is traced once and then runs its graph.
 
     A new trace is made for new shapes, dtypes or argument structures, and when a Python
-    condition on traced values takes a branch not seen before. Values that the function closes
-    over are taken as they are when it is traced.
+    condition on traced values gets an answer not seen before: an ``if`` has two paths, a
+    ``while`` one for every number of trips. The paths of one signature form a tree, in which
+    what they share runs once; :func:`clew.explain` shows it. A path not seen is traced, never
+    guessed. Inside another transform the function is traced along with what calls it.
+
+    Values that the function closes over (and global ones) are taken as they are when it is
+    traced: one that is changed later keeps its old value on the paths that exist. Pass as an
+    argument what changes.
+
+    Parameters
+    ----------
+    f : callable
+        Of pytrees of arrays and numbers.
+    most_paths : int
+        Paths kept for each signature; beyond that the one not used for longest is dropped,
+        and traced again if it comes back.
 
     Warns
     -----
     RuntimeWarning
-        When the conditions have led to more paths than are kept.
+        The first time that a path is dropped.
 
     >>> traced = []
     >>> @jit
@@ -47,43 +58,171 @@ def jit(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> float(f(1.0)), float(f(2.0)), float(f(-3.0)), len(traced)
     (2.0, 4.0, 3.0, 2)
     """
-    programs: dict[Any, list[_Program]] = {}
+    if f is None:
+        return functools.partial(jit, most_paths=most_paths)
+    if type(most_paths) is not int or most_paths < 1:
+        raise InputError(f"jit: most_paths={most_paths!r}", "keep at least 1 path")
+    cache = Cache(f, most_paths)
 
     @functools.wraps(f)
     def compiled(*args: Any, **kwargs: Any) -> Any:
-        trees = (*args, kwargs)
-        flat = [pytree.flatten(tree) for tree in trees]
-        leaves = [leaf for own, _ in flat for leaf in own]
-        if any(isinstance(leaf, Traced) for leaf in leaves):
-            return f(*args, **kwargs)
-        key = (tuple(each for _, each in flat), tuple(type_of(leaf) for leaf in leaves))
-        paths = programs.setdefault(key, [])
-        for program in paths:
-            try:
-                return _run(program, leaves)
-            except GuardFailed:
-                continue
-        recording = record(lambda *inner: f(*inner[:-1], **inner[-1]), trees)
-        program = _Program(simplify(recording.graph), recording.structure)
-        if len(paths) < _MOST_PATHS:
-            paths.append(program)
-        else:
-            _warn_of_paths(f)
-        return _run(program, [*leaves, *recording.captured])
+        return cache.run(args, kwargs)
 
+    compiled.paths = cache  # type: ignore[attr-defined]
     return compiled
 
 
-def _run(program: _Program, leaves: list[Any]) -> Any:
-    with np.errstate(all="ignore"):
-        return program.structure.unflatten(run(program.graph, leaves))
+class Signature:
+    """The paths for arguments of one structure, with leaves of certain types."""
+
+    def __init__(self, names: Sequence[str], types: Sequence[Type]) -> None:
+        self.names = tuple(names)
+        self.types = tuple(types)
+        self.numbering: Numbering | None = None
+        self.tree: PathTree | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The paths there are."""
+        return () if self.tree is None else self.tree.paths
+
+    def __str__(self) -> str:
+        pairs = zip(self.names, self.types, strict=True)
+        return ", ".join(f"{name}: {kind}" for name, kind in pairs) or "no arguments"
 
 
-def _warn_of_paths(f: Callable[..., Any]) -> None:
-    name = getattr(f, "__name__", "a function")
-    warnings.warn(
-        f"jit: {name} (called at {user_location()}) took more than {_MOST_PATHS} different "
-        "Python paths and is traced again on each new one; write the choice with np.where",
-        RuntimeWarning,
-        stacklevel=3,
-    )
+class Cache:
+    """What ``jit`` knows of a function: signatures, paths, and why each was traced.
+
+    Lookups read trees that are never changed, only replaced; a lock orders the replacements,
+    so the function may be called from several threads.
+    """
+
+    def __init__(self, f: Callable[..., Any], most_paths: int) -> None:
+        self.function = f
+        self.most_paths = most_paths
+        self.signatures: dict[Any, Signature] = {}
+        self.dropped = 0
+        self._clock = 0
+        self._warned = False
+        self._lock = threading.Lock()
+
+    def run(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call the function by the path that its arguments take, traced now if it is new."""
+        kwargs = dict(sorted(kwargs.items()))
+        flat = [pytree.flatten(tree) for tree in (*args, *kwargs.values())]
+        leaves = [leaf for own, _ in flat for leaf in own]
+        if any(isinstance(leaf, Traced) for leaf in leaves):
+            return self.function(*args, **kwargs)
+        types = tuple(type_of(leaf) for leaf in leaves)
+        key = (len(args), tuple(kwargs), tuple(structure for _, structure in flat), types)
+        signature = self.signatures.get(key)
+        if signature is not None and signature.tree is not None:
+            with np.errstate(all="ignore"):
+                found = signature.tree.find(_settled(leaves))
+            if found is not None:
+                self._count(found[0])
+                return found[0].structure.unflatten(found[1])
+        return self._traced(key, types, call_of(self.function, args, kwargs), leaves)
+
+    def _traced(self, key: Any, types: Sequence[Type], call: Call, leaves: list[Any]) -> Any:
+        recording = record(call.function, call.trees)
+        graph = simplify(recording.graph)
+        if not recording.captured:  # else it holds values of a trace that will end
+            self._take(key, types, call, Path(graph, recording.structure))
+        with np.errstate(all="ignore"):
+            results = run(graph, [*leaves, *recording.captured])
+        return recording.structure.unflatten(results)
+
+    def _take(self, key: Any, types: Sequence[Type], call: Call, path: Path) -> None:
+        """Put a path in its tree; drop another if there are too many."""
+        with self._lock:
+            signature = self.signatures.get(key)
+            if signature is None:
+                signature = Signature(call.leaf_names(), types)
+                path.why = _why_signature(signature, list(self.signatures.values()))
+                self.signatures[key] = signature
+            else:
+                path.why = _why_path(path, signature.paths, self.dropped)
+            if signature.numbering is None:
+                signature.numbering = Numbering(path.graph.inputs)
+            path.enter(signature.numbering)
+            paths = list(signature.paths)
+            same = [each for each in paths if each.same_way(path)]
+            if same:  # another thread was faster
+                path = same[0]
+            else:
+                paths.append(path)
+            self._clock += 1
+            path.runs += 1
+            path.used = self._clock
+            if same:
+                return
+            excess = len(paths) > self.most_paths
+            if excess:
+                paths.remove(min(paths, key=lambda each: each.used))
+                self.dropped += 1
+                signature.numbering.keep(e for each in paths for e in each.equations)
+            signature.tree = PathTree(paths, signature.numbering, signature.tree)
+            warn = excess and not self._warned
+            self._warned = self._warned or excess
+        if warn:
+            self._warn(path)
+
+    def _count(self, path: Path) -> None:
+        with self._lock:
+            self._clock += 1
+            path.runs += 1
+            path.used = self._clock
+
+    def _warn(self, path: Path) -> None:
+        name = getattr(self.function, "__name__", "a function")
+        last = f", here by the condition at {path.conditions[-1]}" if path.conditions else ""
+        warnings.warn(
+            f"jit: {name} (called at {user_location()}) takes more than {self.most_paths} "
+            f"different Python paths{last}; the oldest are dropped and traced again when they "
+            "come back. Repeat with clew.while_loop, choose with clew.cond or np.where, or "
+            "keep more with most_paths=",
+            RuntimeWarning,
+            stacklevel=6,
+        )
+
+
+def _settled(leaves: Sequence[Any]) -> list[Any]:
+    """Make Python numbers NumPy's, whose arithmetic does not raise."""
+    return [leaf if type(leaf) is np.ndarray else np.asarray(leaf)[()] for leaf in leaves]
+
+
+def _why_signature(new: Signature, before: Sequence[Signature]) -> str:
+    if not before:
+        return "first call"
+    for old in reversed(before):
+        if old.names == new.names:
+            return _changed_types(new, old)
+    return f"new arguments: {', '.join(new.names) or 'none'}"
+
+
+def _changed_types(new: Signature, old: Signature) -> str:
+    for name, its, was in zip(new.names, new.types, old.types, strict=True):
+        if its.shape != was.shape:
+            return f"new shape of {name}: {its}, before {was}"
+        if its.dtype != was.dtype:
+            return f"new dtype of {name}: {its.dtype}, before {was.dtype}"
+    return "new structure of the arguments"
+
+
+def _why_path(new: Path, before: Sequence[Path], dropped: int) -> str:
+    """Name the condition at which a path leaves those that there are."""
+    longest = 0
+    for old in before:
+        shared = 0
+        for mine, its in zip(new.conditions, old.conditions, strict=False):
+            if mine != its:
+                break
+            shared += 1
+        longest = max(longest, shared)
+    again = ", or one that was dropped" if dropped else ""
+    if longest >= len(new.conditions):
+        return f"another outcome inside a body{again}"
+    where, answer = new.conditions[longest].where, new.conditions[longest].answer
+    return f"new answer {answer} at {where or '?'}{again}"

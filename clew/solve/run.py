@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from clew.core import pytree
 from clew.core.errors import ClewError, InputError
+from clew.evaluate import Explanation
 from clew.solve import checkpoint
 from clew.solve.choice import choose
 from clew.solve.fingerprint import check_same, fingerprint
 from clew.solve.history import History
-from clew.solve.methods.base import Method, State
+from clew.solve.methods.base import Method, State, largest
 from clew.solve.methods.constrained import SciPyMethod
 from clew.solve.model_objective import ModelObjective
+from clew.solve.naming import ROOT
 from clew.solve.objective import Objective, Reparameterised
 from clew.solve.problem import Problem
 from clew.solve.progress import Bar, Interruption
 from clew.solve.solution import Solution
-from clew.solve.status import status_of
+from clew.solve.status import Status, status_of
 
 SECONDS_BETWEEN_WRITES = 1.0
+MOST_VALUES = 6  # parameters named in a sentence
+FAR = 1e75  # parameters this large, squared twice, are no numbers any more
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def solve(
     limit = _whole_number("steps", chosen.default_steps if steps is None else steps, 0)
     objective, outer = _objectives(problem, batch, seed, reparameterise)
     objective.check_paths()
-    run = _Run(problem, chosen, outer, limit, callback)
+    run = _Run(problem, chosen, outer, limit, callback, objective)
     if resume is not None:
         settings = {"batch": batch, "seed": seed, "reparameterised": outer is not objective}
         run.keep(os.fspath(resume), checkpoint_every, fingerprint(problem, chosen, **settings))
@@ -145,7 +150,9 @@ class _Run:
         objective: Objective,
         limit: int,
         callback: Callable[[Step], Any] | None,
+        model: ModelObjective,
     ) -> None:
+        self.model = model
         self.problem = problem
         self.method = method
         self.objective = objective
@@ -158,6 +165,8 @@ class _Run:
         self.rows: list[tuple[float, ...]] = []
         self.number = 0
         self.best: tuple[np.ndarray, float] = (problem.space.start, np.nan)
+        self.failed: np.ndarray | None = None
+        self.far = FAR * max(1.0, largest(problem.space.start))
         self._began = time.perf_counter()
         self._before = 0.0
         self._written = -np.inf
@@ -178,7 +187,8 @@ class _Run:
                 with self._interruption.allowed():
                     self._begin()
                     if not self._ended():
-                        self.method.run(self.objective, self.state, self._observe)
+                        with np.errstate(all="ignore"):  # what is not finite ends the run
+                            self.method.run(self.objective, self.state, self._observe)
             except KeyboardInterrupt:
                 self.state = {**self.state, "stop": "interrupted"}
             except Exception as error:
@@ -201,9 +211,11 @@ class _Run:
             return
         state = self.method.start(self.objective, x)
         if not (np.isfinite(state["loss"]) and np.isfinite(state["gradient_norm"])):
+            found = self._explained(self._point(x))
+            because = f": {found.summary}" if found else ""
             raise InputError(
                 f"solve: at the start the loss is {state['loss']} and its gradient "
-                f"{state['gradient_norm']}, so no step can be taken",
+                f"{state['gradient_norm']}, so no step can be taken{because}",
                 "start elsewhere, or bound the parameters away from where the model fails",
             )
         self.state = state
@@ -237,7 +249,8 @@ class _Run:
 
     def _observe(self, state: State) -> bool:
         with self._interruption.held():
-            if state["stop"] == "not finite":
+            if state["stop"] == "not finite" or not _finite(state):
+                self.failed = self._point(state["x"])
                 self.state = {**self.state, "stop": "not finite", "failed_loss": state["loss"]}
                 return True
             last_word = self._last_word(state)
@@ -248,6 +261,8 @@ class _Run:
             elif self.number >= len(self.rows):
                 self._take(state)
             self._bar.update(self.number, state["loss"], state["gradient_norm"])
+            if not self.state["stop"] and largest(state["x"]) > self.far:
+                self.state = {**self.state, "stop": "unbounded"}
             if self._interruption.asked and not self.state["stop"]:
                 self.state = {**self.state, "stop": "interrupted"}
             done = self._ended()
@@ -320,15 +335,59 @@ class _Run:
         checkpoint.write(self.file, saved, {**self.identity, "tolerance": self.method.tolerance})
         self._written = time.perf_counter()
 
+    # --- the end --------------------------------------------------------------------------
+
+    def _explained(self, point: np.ndarray) -> Explanation | None:
+        """Find the first NaN or infinity of the loss or its gradient at a point."""
+        if not np.all(np.isfinite(point)):
+            return None
+        try:
+            return self.model.explained(point) or None
+        except (ClewError, MemoryError):  # a second opinion; the run has ended in any case
+            return None
+
+    def _status(self, found: Explanation | None) -> Status:
+        status = status_of(self.method, self.state, self.number)
+        if found is None or self.failed is None:
+            return status
+        values = _values_of(self.problem.space.tree(self.failed), found.arguments)
+        there = f", with {values}" if values else ""
+        return replace(status, sentence=f"{status.sentence} There {found.summary}{there}.")
+
     def _solution(self) -> Solution:
         x, loss = self.best
         if self.objective.batch is not None and np.isfinite(loss):
             loss = self.objective.value(x)
+        found = None if self.failed is None else self._explained(self.failed)
         return Solution(
             problem=self.problem,
             method=self.method,
             vector=self._point(x),
             loss=float(loss),
-            status=status_of(self.method, self.state, self.number),
+            status=self._status(found),
             history=History.of(self.rows),
+            explanation=found,
         )
+
+
+def _finite(state: State) -> bool:
+    """Say whether a state is one to go on from."""
+    numbers = (state["loss"], state["gradient_norm"])
+    return bool(np.all(np.isfinite(numbers))) and bool(np.all(np.isfinite(state["x"])))
+
+
+def _values_of(tree: Any, names: Sequence[str]) -> str:
+    """Write down the parameters of these names: numbers as they are, arrays by their range."""
+    leaves, structure = pytree.flatten(tree)
+    parts = []
+    for name, leaf in zip(structure.names, leaves, strict=True):
+        join = "" if name.startswith("[") or not name else "."
+        if f"{ROOT}{join}{name}" not in names:
+            continue
+        array = np.asarray(leaf)
+        if array.ndim:
+            shown = f"from {array.min():.6g} to {array.max():.6g}"
+        else:
+            shown = f"= {array[()]:.6g}"
+        parts.append(f"{name or ROOT} {shown}")
+    return ", ".join(parts[:MOST_VALUES])

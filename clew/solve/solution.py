@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from clew.evaluate import Explanation
 from clew.solve.history import History
 from clew.solve.methods.base import Method
 from clew.solve.model_objective import ModelObjective
@@ -34,6 +35,8 @@ class Solution:
     status : Status
         Prints as a sentence.
     history : History
+    explanation : Explanation or None
+        Of a run that turned bad: the first NaN or infinity, as :func:`clew.explain_nan` finds it.
 
     >>> import numpy as np
     >>> from clew.solve import Problem, solve
@@ -52,6 +55,7 @@ class Solution:
     loss: float
     status: Status
     history: History
+    explanation: Explanation | None = None
 
     @cached_property
     def params(self) -> Any:

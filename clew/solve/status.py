@@ -20,8 +20,8 @@ class Status:
     ----------
     kind : str
         ``gradient``, ``reduction``, ``step``, ``precision``, ``optimal`` or ``starts`` when the run
-        arrived; ``stuck``, ``steps``, ``interrupted``, ``not finite``, ``callback`` or ``scipy``
-        when it did not (or not surely).
+        arrived; ``stuck``, ``steps``, ``interrupted``, ``not finite``, ``unbounded``,
+        ``callback`` or ``scipy`` when it did not (or not surely).
     converged : bool
         Whether the answer is a solution to the tolerance asked for.
     sentence : str
@@ -148,9 +148,19 @@ def _callback(method: Method, state: Mapping[str, Any], after: str) -> Written:
 
 
 def _not_finite(method: Method, state: Mapping[str, Any], after: str) -> Written:
+    advice = "Bound the parameters"
+    if method.takes_batches:
+        advice = "Lower the learning rate, or bound the parameters"
     return False, (
         f"Stopped {after}: the next loss is {state['failed_loss']:g}, or its gradient not finite; "
-        "this is the best answer before that. Lower the learning rate, or bound the parameters."
+        f"this is the best answer before that. {advice}."
+    )
+
+
+def _unbounded(method: Method, state: Mapping[str, Any], after: str) -> Written:
+    return False, (
+        f"Stopped {after}: the parameters have run away, and the loss, {state['loss']:.6g}, still "
+        "falls; it seems to have no lowest value. Bound the parameters, or add a penalty."
     )
 
 
@@ -171,4 +181,5 @@ _SENTENCES = {
     "interrupted": _interrupted,
     "callback": _callback,
     "not finite": _not_finite,
+    "unbounded": _unbounded,
 }

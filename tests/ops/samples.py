@@ -101,6 +101,8 @@ ELSEWHERE = {
     "remat": "tests/loops",
     "replay": "tests/loops",
     "switch": "tests/loops",
+    "root": "tests/implicit",
+    "linear_solve": "tests/implicit",
     "add_tapes": "tests/loops/test_tapes.py",
     "join_tapes": "tests/loops/test_tapes.py",
     "narrow_tape": "tests/loops/test_tapes.py",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import clew
+from clew import InputError
 from clew.solve import (
     LBFGS,
     METHODS,
@@ -190,3 +192,97 @@ def test_the_sign_of_the_loss_does_not_matter(bottom):
     solution = solve(problem, "lbfgs")
     assert solution.converged
     assert solution.params["a"] == pytest.approx(3.0, rel=1e-6)
+
+
+# --- runs that turn bad --------------------------------------------------------------------------
+
+BOTTOMLESS = {
+    "linear": lambda p: -p["a"],
+    "cubic": lambda p: -(p["a"] ** 3),
+    "exponential": lambda p: -np.exp(p["a"]),
+    "logarithm": lambda p: np.log(p["a"]),  # down to -inf at 0, NaN beyond
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["slsqp", "trust-constr", "newton-cg", "lbfgs", "adam", "momentum"]
+)
+@pytest.mark.parametrize("loss", list(BOTTOMLESS))
+def test_a_run_without_end_stops_with_a_sentence_and_finite_parameters(name, loss):
+    options = {"learning_rate": 0.5} if name == "adam" else {}
+    solution = solve(Problem(BOTTOMLESS[loss], {"a": 1.0}), name, **options)
+    assert not solution.converged
+    assert solution.status.sentence.endswith(".")
+    assert np.isfinite(solution.params["a"])
+    assert np.isfinite(solution.loss)
+    assert np.isfinite(solution.history.loss).all()
+    bad = solution.status.kind == "not finite"
+    assert (solution.explanation is not None) == bad
+
+
+def test_parameters_that_run_away_are_told():
+    for name in ("slsqp", "trust-constr", "newton-cg"):
+        solution = solve(Problem(BOTTOMLESS["linear"], {"a": 1.0}), name)
+        assert solution.status.kind == "unbounded"
+        assert "seems to have no lowest value" in solution.status.sentence
+        assert solution.params["a"] > 1e70
+
+
+def test_a_loss_that_is_no_number_is_explained_with_its_line_and_parameters():
+    def model(p):
+        return np.log(p["a"]) + np.sum(p["b"] ** 2)  # here: the logarithm
+
+    start = {"a": 1.0, "b": np.array([1.0, 2.0])}
+    solution = solve(Problem(model, start), "sgd", learning_rate=0.4, steps=100)
+    assert solution.status.kind == "not finite"
+    with open(__file__) as source:
+        line = next(n for n, text in enumerate(source, 1) if text.endswith("the logarithm\n"))
+    found = solution.explanation
+    assert (found.kind, found.operation, found.where.line) == ("nan", "log", line)
+    assert f"the first NaN came from log at test_run.py:{line}, with a = -" in str(solution.status)
+    assert "b " not in str(solution.status).split(", with ")[1]
+    assert "Lower the learning rate" in solution.status.sentence
+    assert solution.params["a"] > 0
+
+
+def test_the_turn_of_a_loop_is_in_the_sentence():
+    def model(p):
+        def step(c, a):
+            return c + np.sqrt(p["a"] - a), None
+
+        return p["a"] * 3 + clew.scan(step, 0.0, np.array([-10.0, 0.5, 0.2]))[0]
+
+    solution = solve(Problem(model, {"a": 1.0}), "sgd", learning_rate=0.05)
+    assert solution.status.kind == "not finite"
+    assert "from sqrt" in solution.status.sentence
+    assert "turn 1 of the scan" in solution.status.sentence
+
+
+def test_a_gradient_that_is_no_number_at_the_start_is_explained():
+    problem = Problem(lambda p: np.sqrt(p["a"] * p["a"]) + p["a"], {"a": 0.0})
+    with pytest.raises(InputError, match=r"so no step can be taken: the first .* on the way back"):
+        solve(problem, "lbfgs")
+
+
+def test_arrays_are_named_by_their_range():
+    problem = Problem(lambda p: np.sum(np.log(p["x"]) + p["x"]), {"x": np.array([0.5, 2.0, 3.0])})
+    solution = solve(problem, "sgd", learning_rate=1.0)
+    assert "with x from -" in solution.status.sentence
+
+
+def test_errors_of_the_model_are_not_taken_for_those_of_scipy():
+    calls = []
+
+    def model(p):
+        calls.append(1)
+        if p["a"] < 0.5:
+            raise ValueError("out of range")
+        return (p["a"] + 1.0) ** 2
+
+    rule = Constraint(lambda p: p["a"], lower=-3.0)
+    with pytest.raises(ValueError, match="out of range"):
+        solve(Problem(model, {"a": 1.0}, constraints=[rule]), "trust-constr")
+
+
+def test_a_good_run_has_nothing_to_explain():
+    assert solve(_decay()).explanation is None

@@ -8,6 +8,7 @@ path, bit for bit, to where the record ends.
 from __future__ import annotations
 
 import hashlib
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ class SciPyMethod(Method):
         def after_iteration(x: Array, *_: Any) -> None:
             nonlocal last
             last = told.state_at(np.array(x), last)
-            if self.arrived(last, told.gradient(last["x"])):
+            if not last["stop"] and self.arrived(last, told.gradient(last["x"])):
                 last = {**last, "stop": "optimal", "message": "no allowed step lowers the loss"}
             if observe(last):
                 raise _Enough
@@ -125,11 +126,20 @@ class SciPyMethod(Method):
                 result = self.minimise(told, state["origin"], after_iteration)
         except _Enough:
             return
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            if not _of_scipy(error):
+                raise
+            observe({**last, "stop": "scipy", "message": f"it failed with: {error}"})
+            return
         there = objective.project(np.asarray(result.x))
         final = told.state_at(there, last)
         feasible = final["violation"] <= 1e-6
         stop = "optimal" if self.succeeded(result) and feasible else "scipy"
+        stop = final["stop"] or stop
         message = str(result.message)
+        if stop == "optimal" and final["gradient_norm"] > largest(told.gradient(state["origin"])):
+            stop = "scipy"
+            message += "; the gradient has grown, so the loss seems to have no lowest value"
         if not feasible:
             message += f"; the constraints are violated by {final['violation']:.3g}"
         observe({**final, "stop": stop, "message": message})
@@ -307,6 +317,9 @@ class _Told:
     def state_at(self, x: Array, before: State) -> State:
         """Return the state after an iteration that ended at x."""
         both = self._both(x)
+        if not np.all(np.isfinite(both)):
+            bad = {"loss": float(both[0]), "gradient_norm": largest(both[1:]), "stop": "not finite"}
+            return {**before, **bad, "x": x, "record": self.record}
         constraints = self.objective.constraints
         values = [self.constraint(number, x) for number in range(len(constraints))]
         jacobians = [self.constraint_jacobian(number, x) for number in range(len(constraints))]
@@ -319,6 +332,12 @@ class _Told:
             "violation": _violation(self.objective, values),
             "record": self.record,
         }
+
+
+def _of_scipy(error: BaseException) -> bool:
+    """Say whether SciPy raised an error by itself, not a function of ours that it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [each.name for each in frames if each.filename == __file__][-1] == "minimise"
 
 
 def _scipy() -> Any:

@@ -1,0 +1,279 @@
+"""jit: a tree of Python paths, its limit, its threads, and other transforms around it."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import clew
+from clew import InputError, TraceError
+
+
+def counting(f):
+    """A function and the list that grows whenever its Python code runs."""
+    ran = []
+
+    def counted(*args, **kwargs):
+        ran.append(1)
+        return f(*args, **kwargs)
+
+    return counted, ran
+
+
+def collatz(x):
+    steps = 0 * x
+    while x > 1:
+        x = x / 2 if x % 2 == 0 else 3 * x + 1
+        steps = steps + 1
+    return steps
+
+
+def test_a_path_for_every_number_of_trips():
+    counted, ran = counting(collatz)
+    fast = clew.jit(counted)
+    expected = [collatz(float(n)) for n in range(1, 10)]
+    assert [float(fast(float(n))) for n in range(1, 10)] == expected
+    assert len(ran) == 9
+    assert [float(fast(float(n))) for n in range(1, 10)] == expected
+    assert len(ran) == 9
+
+
+def branchy(x, y):
+    total = np.sin(x)
+    if total > 0:
+        total = total * y
+    if y > x:
+        total = total + np.exp(y)
+        if total > 3:
+            total = np.sqrt(total)
+    return total
+
+
+def test_every_branch_is_the_right_one():
+    """No order of calls may lead down a wrong branch, first and compiled runs alike."""
+    counted, ran = counting(branchy)
+    fast = clew.jit(counted)
+    generator = np.random.default_rng(0)
+    for x, y in generator.uniform(-3, 3, (300, 2)):
+        assert float(fast(x, y)) == float(branchy(x, y))
+    assert len(ran) == 6
+
+
+def test_what_paths_share_runs_once():
+    fast = clew.jit(lambda x: np.exp(np.sin(x)) * (2.0 if np.sin(x) > 0 else 3.0))
+    for x in (1.0, -1.0):
+        assert float(fast(x)) == np.exp(np.sin(x)) * (2.0 if x > 0 else 3.0)
+    (signature,) = fast.paths.signatures.values()
+    names = [each.primitive.name for each in signature.numbering.order]
+    assert names.count("sin") == 1
+    assert names.count("exp") == 1
+    assert len(signature.paths) == 2
+
+
+def test_not_a_number_and_signed_zero_take_their_own_way():
+    fast = clew.jit(lambda x: x * 2 if x > 0 else (x * 3 if x <= 0 else x * 0 + 7))
+    assert float(fast(1.0)) == 2.0
+    assert float(fast(-1.0)) == -3.0
+    assert np.isnan(fast(np.nan))
+    assert np.copysign(1.0, fast(-0.0)) == -1.0
+    assert np.copysign(1.0, fast(0.0)) == 1.0
+
+
+def test_values_that_become_python_numbers():
+    fast = clew.jit(lambda x, n: x[int(n)] * len(range(int(n))))
+    x = np.array([3.0, 5.0, 7.0])
+    for n in (0, 1, 2, 1, 0):
+        assert float(fast(x, n)) == x[n] * n
+
+
+def test_conditions_inside_composites_and_checkpoints():
+    inner = clew.composite(lambda x: x * 2 if x > 0 else x * 5)
+    again = clew.checkpoint(lambda x: np.sin(x) if x > 1 else np.cos(x))
+    fast = clew.jit(lambda x: inner(x) + again(x))
+    plain = lambda x: (x * 2 if x > 0 else x * 5) + (np.sin(x) if x > 1 else np.cos(x))
+    for x in (2.0, 0.5, -1.0, 3.0, 0.25, -2.0):
+        assert float(fast(x)) == plain(x)
+
+
+def test_conditions_inside_loops_on_what_the_loop_holds():
+    def f(x, sign):
+        body = lambda c, a: (c + a * (2.0 if sign > 0 else -1.0), None)
+        return clew.scan(body, 0.0, x)[0]
+
+    fast = clew.jit(f)
+    x = np.arange(4.0)
+    for sign, expected in ((1.0, 12.0), (-1.0, -6.0), (2.0, 12.0), (-3.0, -6.0)):
+        assert float(fast(x, sign)) == expected
+
+
+def test_arguments_by_position_and_by_name():
+    counted, ran = counting(lambda x, *, scale, shift: x * scale + shift)
+    fast = clew.jit(counted)
+    assert float(fast(2.0, scale=3.0, shift=1.0)) == 7.0
+    assert float(fast(2.0, shift=4.0, scale=3.0)) == 10.0
+    assert len(ran) == 1
+
+
+def test_shapes_dtypes_and_structures_are_traced_apart():
+    counted, ran = counting(lambda tree: np.sum(tree["a"]) * 2)
+    fast = clew.jit(counted)
+    for value in (np.ones(2), np.ones(3), np.ones(3, np.float32), np.ones(2)):
+        assert float(fast({"a": value})) == 2 * value.size
+    assert len(ran) == 3
+    assert fast({"a": np.ones(3, np.float32)}).dtype == np.float32
+
+
+def test_python_numbers_divide_as_arrays_do():
+    fast = clew.jit(lambda x, y: x / y)
+    for _ in range(3):
+        assert np.isinf(fast(1.0, 0.0))
+
+
+def test_the_limit_drops_the_path_not_used_for_longest_and_warns_once():
+    counted, ran = counting(collatz)
+    fast = clew.jit(counted, most_paths=3)
+    for n in (1.0, 2.0, 4.0):
+        fast(n)
+    fast(1.0)
+    with pytest.warns(RuntimeWarning, match="more than 3 different Python paths") as caught:
+        fast(8.0)  # in place of the path of 2
+    text = str(caught[0].message)
+    assert "clew.while_loop" in text
+    assert "np.where" in text
+    assert text.count("test_jit.py") == 2
+    assert caught[0].filename == __file__
+    before = len(ran)
+    for n in (1.0, 4.0, 8.0):
+        assert float(fast(n)) == collatz(n)
+    assert len(ran) == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert float(fast(2.0)) == 1.0
+    assert len(ran) == before + 1
+    (signature,) = fast.paths.signatures.values()
+    kept = {each for path in signature.paths for each in path.equations}
+    assert set(signature.numbering.order) == kept
+
+
+def test_a_limit_below_one_is_refused():
+    with pytest.raises(InputError, match="most_paths=0"):
+        clew.jit(collatz, most_paths=0)
+
+
+def test_long_chains_of_conditions():
+    @clew.jit
+    def f(x, n):
+        while n > 0:
+            x = np.sin(x)
+            n = n - 1
+        return x
+
+    def plain(x, n):
+        for _ in range(n):
+            x = np.sin(x)
+        return x
+
+    for n in (1500, 1500, 1499, 1500):
+        assert float(f(1.0, n)) == plain(1.0, n)
+
+
+def test_jit_inside_jit_and_inside_grad():
+    inner = clew.jit(lambda x: x * x if x > 0 else -3 * x)
+    outer = clew.jit(lambda x: inner(x) + 1.0)
+    gradient = clew.grad(inner)
+    for x, value, slope in ((2.0, 5.0, 4.0), (-2.0, 7.0, -3.0), (3.0, 10.0, 6.0)):
+        assert float(outer(x)) == value
+        assert float(gradient(x)) == slope
+
+
+def test_grad_inside_jit():
+    counted, ran = counting(clew.grad(lambda x: x**3 if x > 0 else x))
+    fast = clew.jit(counted)
+    assert [float(fast(x)) for x in (2.0, -1.0, 3.0, -2.0)] == [12.0, 1.0, 27.0, 1.0]
+    assert len(ran) == 2
+
+
+def test_jit_of_a_loop_and_its_gradient():
+    f = lambda x: clew.while_loop(lambda c: c < 10.0, lambda c: c * x, x)
+    fast = clew.jit(clew.value_and_grad(f))
+    for x, trips in ((2.0, 4), (3.0, 3), (2.0, 4), (1.5, 6)):
+        value, slope = fast(x)
+        assert float(value) == pytest.approx(x**trips, rel=1e-14)
+        assert float(slope) == pytest.approx(trips * x ** (trips - 1), rel=1e-14)
+
+
+def test_vmap_of_jit():
+    fast = clew.jit(lambda x: np.sin(x) if x > 0 else x)
+    x = np.array([0.5, 1.0])
+    np.testing.assert_array_equal(clew.vmap(fast)(x), np.sin(x))
+    with pytest.raises(TraceError, match="examples disagree"):
+        clew.vmap(fast)(np.array([0.5, -1.0]))
+
+
+def test_jit_of_vmap():
+    fast = clew.jit(clew.vmap(lambda x: x * 2 if x.shape == () else x))
+    np.testing.assert_array_equal(fast(np.arange(3.0)), [0.0, 2.0, 4.0])
+
+
+def test_values_of_an_outer_trace_are_not_kept():
+    def f(w):
+        scaled = clew.jit(lambda x: w * x)
+        return scaled(3.0) + scaled(4.0)
+
+    assert float(clew.grad(f)(2.0)) == 7.0
+    assert float(clew.grad(clew.grad(lambda w: f(w) ** 2))(2.0)) == 98.0
+
+
+def test_closures_are_taken_as_they_are_when_traced():
+    held = [2.0]
+    fast = clew.jit(lambda x: x * held[0] if x > 0 else -x * held[0])
+    assert float(fast(1.0)) == 2.0
+    held[0] = 5.0
+    assert float(fast(1.0)) == 2.0  # as documented: pass what changes as an argument
+    assert float(fast(-1.0)) == 5.0
+
+
+def test_many_threads_at_once():
+    fast = clew.jit(collatz, most_paths=64)
+    wrong = []
+    gate = threading.Barrier(6)
+
+    def work(seed):
+        gate.wait()
+        for n in np.random.default_rng(seed).integers(1, 40, 60):
+            if float(fast(float(n))) != collatz(float(n)):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    (signature,) = fast.paths.signatures.values()
+    ways = [tuple(path.conditions) for path in signature.paths]
+    assert len(ways) == len(set(ways))
+    assert sum(path.runs for path in signature.paths) == 360
+
+
+def test_checks_still_run():
+    def f(x):
+        clew.loops.check(x > 0, "not above 0: {0}", "pass more", x)
+        return np.sqrt(x)
+
+    fast = clew.jit(f)
+    assert float(fast(4.0)) == 2.0
+    for _ in range(2):
+        with pytest.raises(clew.RunError, match=r"not above 0: -1\.0"):
+            fast(-1.0)
+
+
+def test_constants_of_different_paths_are_not_confused():
+    a, b = np.arange(4.0), np.arange(4.0) * 10
+    fast = clew.jit(lambda x: x * (a if np.sum(x) > 0 else b))
+    for sign in (1.0, -1.0, 2.0, -2.0):
+        x = np.full(4, sign)
+        np.testing.assert_array_equal(fast(x), x * (a if sign > 0 else b))
