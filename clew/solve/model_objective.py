@@ -12,7 +12,7 @@ from clew.calculus import NoPath, hvp, jacobian, jvp, value_and_grad, vjp
 from clew.core import pytree
 from clew.core.errors import DerivativeError, InputError, ShapeError
 from clew.core.source import Where
-from clew.evaluate import Explanation, explain_nan, jit
+from clew.evaluate import NanReport, explain_nan, jit
 from clew.solve.linear_models import DenseModel, LinearModel, OperatorModel
 from clew.solve.naming import places
 from clew.solve.objective import Objective
@@ -130,7 +130,7 @@ class ModelObjective(Objective):
         """Whether the Jacobian is small enough to be formed."""
         return self.residual_count * self.size * 8 <= DENSE_BYTES
 
-    def explained(self, x: Array) -> Explanation:
+    def explained(self, x: Array) -> NanReport:
         """Find the first NaN or infinity of the whole loss, or of its gradient, at a point."""
         space = self.problem.space
         with np.errstate(all="ignore"):

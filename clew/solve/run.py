@@ -12,7 +12,7 @@ import numpy as np
 
 from clew.core import pytree
 from clew.core.errors import ClewError, InputError
-from clew.evaluate import Explanation
+from clew.evaluate import NanReport
 from clew.solve import checkpoint
 from clew.solve.choice import choose
 from clew.solve.fingerprint import check_same, fingerprint
@@ -212,7 +212,7 @@ class _Run:
         state = self.method.start(self.objective, x)
         if not (np.isfinite(state["loss"]) and np.isfinite(state["gradient_norm"])):
             found = self._explained(self._point(x))
-            because = f": {found.summary}" if found else ""
+            because = f": {found.sentence}" if found else ""
             raise InputError(
                 f"solve: at the start the loss is {state['loss']} and its gradient "
                 f"{state['gradient_norm']}, so no step can be taken{because}",
@@ -337,7 +337,7 @@ class _Run:
 
     # --- the end --------------------------------------------------------------------------
 
-    def _explained(self, point: np.ndarray) -> Explanation | None:
+    def _explained(self, point: np.ndarray) -> NanReport | None:
         """Find the first NaN or infinity of the loss or its gradient at a point."""
         if not np.all(np.isfinite(point)):
             return None
@@ -346,13 +346,14 @@ class _Run:
         except (ClewError, MemoryError):  # a second opinion; the run has ended in any case
             return None
 
-    def _status(self, found: Explanation | None) -> Status:
+    def _status(self, found: NanReport | None) -> Status:
         status = status_of(self.method, self.state, self.number)
         if found is None or self.failed is None:
             return status
-        values = _values_of(self.problem.space.tree(self.failed), found.arguments)
+        names = [each.name for each in found.arguments]
+        values = _values_of(self.problem.space.tree(self.failed), names)
         there = f", with {values}" if values else ""
-        return replace(status, sentence=f"{status.sentence} There {found.summary}{there}.")
+        return replace(status, sentence=f"{status.sentence} There {found.sentence}{there}.")
 
     def _solution(self) -> Solution:
         x, loss = self.best

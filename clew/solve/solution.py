@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from clew.evaluate import Explanation
+from clew.evaluate import NanReport
 from clew.solve.history import History
 from clew.solve.methods.base import Method
 from clew.solve.model_objective import ModelObjective
@@ -35,7 +35,7 @@ class Solution:
     status : Status
         Prints as a sentence.
     history : History
-    explanation : Explanation or None
+    explanation : NanReport or None
         Of a run that turned bad: the first NaN or infinity, as :func:`clew.explain_nan` finds it.
 
     >>> import numpy as np
@@ -55,7 +55,7 @@ class Solution:
     loss: float
     status: Status
     history: History
-    explanation: Explanation | None = None
+    explanation: NanReport | None = None
 
     @cached_property
     def params(self) -> Any:

@@ -238,9 +238,11 @@ def test_a_loss_that_is_no_number_is_explained_with_its_line_and_parameters():
     with open(__file__) as source:
         line = next(n for n, text in enumerate(source, 1) if text.endswith("the logarithm\n"))
     found = solution.explanation
-    assert (found.kind, found.operation, found.where.line) == ("nan", "log", line)
-    assert f"the first NaN came from log at test_run.py:{line}, with a = -" in str(solution.status)
-    assert "b " not in str(solution.status).split(", with ")[1]
+    assert (found.found, found.name, found.where.line) == ("nan", "log", line)
+    text = str(solution.status)
+    assert f"the first nan is log in the forward pass at test_run.py:{line}, of -" in text
+    assert ", with a = -" in text
+    assert "b " not in text.split(", with ")[1]
     assert "Lower the learning rate" in solution.status.sentence
     assert solution.params["a"] > 0
 
@@ -254,13 +256,13 @@ def test_the_turn_of_a_loop_is_in_the_sentence():
 
     solution = solve(Problem(model, {"a": 1.0}), "sgd", learning_rate=0.05)
     assert solution.status.kind == "not finite"
-    assert "from sqrt" in solution.status.sentence
-    assert "turn 1 of the scan" in solution.status.sentence
+    assert "the first nan is sqrt" in solution.status.sentence
+    assert "iteration 1 of scan" in solution.status.sentence
 
 
 def test_a_gradient_that_is_no_number_at_the_start_is_explained():
     problem = Problem(lambda p: np.sqrt(p["a"] * p["a"]) + p["a"], {"a": 0.0})
-    with pytest.raises(InputError, match=r"so no step can be taken: the first .* on the way back"):
+    with pytest.raises(InputError, match=r"so no step can be taken: the first .* in the backward pass"):
         solve(problem, "lbfgs")
 
 
