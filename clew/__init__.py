@@ -1,6 +1,9 @@
 """Clew: write the forward process in NumPy; find its causes; see how the gradient got back."""
 
-from clew import integrate, numpy, random, testing
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from clew import numpy, random, testing
 from clew.batch import vmap
 from clew.calculus import (
     NoPath,
@@ -30,12 +33,42 @@ from clew.core.errors import (
 )
 from clew.core.graph import Graph
 from clew.core.source import scope
-from clew.evaluate import cost, evaluate, explain, explain_nan, jit, trace
-from clew.implicit import argmin, fixed_point, linear_solve, root
+from clew.evaluate import cost, evaluate, jit, trace
 from clew.loops import checkpoint, cond, fori_loop, scan, switch, while_loop
 from clew.solve import Constraint, Problem, Solution, solve
 
+if TYPE_CHECKING:
+    from clew import integrate
+    from clew.evaluate.diagnose import explain_nan
+    from clew.evaluate.explain import explain
+    from clew.implicit import argmin, fixed_point, linear_solve, root
+
 __version__ = "0.1.0"
+
+# Loaded when first used, so that `import clew` stays quick.
+_LATER = {
+    "argmin": "clew.implicit",
+    "explain": "clew.evaluate.explain",
+    "explain_nan": "clew.evaluate.diagnose",
+    "fixed_point": "clew.implicit",
+    "integrate": "",
+    "linear_solve": "clew.implicit",
+    "root": "clew.implicit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'clew' has no attribute {name!r}")
+    home = _LATER[name]
+    value = getattr(importlib.import_module(home), name) if home else _module(name)
+    globals()[name] = value
+    return value
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"clew.{name}")
+
 
 __all__ = [
     "ClewError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +12,14 @@ from clew.calculus import NoPath, hvp, jacobian, jvp, value_and_grad, vjp
 from clew.core import pytree
 from clew.core.errors import DerivativeError, InputError, ShapeError
 from clew.core.source import Where
-from clew.evaluate import NanReport, explain_nan, jit
+from clew.evaluate import jit
 from clew.solve.linear_models import DenseModel, LinearModel, OperatorModel
 from clew.solve.naming import places
 from clew.solve.objective import Objective
 from clew.solve.problem import Constraint, Problem, check_prediction
+
+if TYPE_CHECKING:
+    from clew.evaluate.diagnose import NanReport
 
 Array = np.ndarray
 DENSE_BYTES = 2**29  # a Jacobian larger than this is never formed
@@ -132,11 +135,13 @@ class ModelObjective(Objective):
 
     def explained(self, x: Array) -> NanReport:
         """Find the first NaN or infinity of the whole loss, or of its gradient, at a point."""
-        space = self.problem.space
+        from clew.evaluate.diagnose import explain_nan
+
+        def loss(params: Any) -> Any:
+            return self._loss_of_tree(params, self._whole)
+
         with np.errstate(all="ignore"):
-            return explain_nan(lambda params: self._loss_of_tree(params, self._whole))(
-                space.tree(x)
-            )
+            return explain_nan(loss)(self.problem.space.tree(x))
 
     # --- the loss -----------------------------------------------------------------------
 

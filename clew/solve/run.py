@@ -6,13 +6,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clew.core import pytree
 from clew.core.errors import ClewError, InputError
-from clew.evaluate import NanReport
 from clew.solve import checkpoint
 from clew.solve.choice import choose
 from clew.solve.fingerprint import check_same, fingerprint
@@ -26,6 +25,9 @@ from clew.solve.problem import Problem
 from clew.solve.progress import Bar, Interruption
 from clew.solve.solution import Solution
 from clew.solve.status import Status, status_of
+
+if TYPE_CHECKING:
+    from clew.evaluate.diagnose import NanReport
 
 SECONDS_BETWEEN_WRITES = 1.0
 MOST_VALUES = 6  # parameters named in a sentence

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clew.evaluate import NanReport
 from clew.solve.history import History
 from clew.solve.methods.base import Method
 from clew.solve.model_objective import ModelObjective
 from clew.solve.problem import Problem
 from clew.solve.status import Status
 from clew.solve.uncertainty import Uncertainty, uncertainty
+
+if TYPE_CHECKING:
+    from clew.evaluate.diagnose import NanReport
 
 MOST_ROWS = 40  # of the table that str() prints
 MOST_FOR_ERRORS = 64  # parameters up to which printing also works out the errors
