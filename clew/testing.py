@@ -132,10 +132,18 @@ def check_derivatives(
     ------
     DerivativeMismatch
         With the worst entry named.
+    InputError
+        If no argument is float or complex.
 
     >>> check_derivatives(lambda x: np.exp(x) * x, np.array([0.5, 1.0]), order=2).forward < 1e-8
     True
     """
+    leaves = [leaf for argument in args for leaf in pytree.flatten(argument)[0]]
+    if not any(type_of(leaf).inexact for leaf in leaves):
+        raise InputError(
+            "check_derivatives: no argument is float or complex, so there is nothing to check",
+            "pass 1.0 instead of 1",
+        )
     generator = np.random.default_rng(seed)
     directions = tuple(_random_like(arg, generator) for arg in args)
     value, slope = jvp(f, args, directions)

@@ -244,3 +244,8 @@ def test_bad_input():
         clew.grad(lambda x: np.sum(x + np.ones(2)))(X)
     assert "test_derivatives.py" in str(caught.value)
     assert "fix:" in str(caught.value)
+
+
+def test_checking_whole_numbers_checks_nothing_and_says_so():
+    with pytest.raises(clew.InputError, match="no argument is float or complex"):
+        check_derivatives(lambda x: x * x, 3)
