@@ -102,7 +102,8 @@ def sides_of(
 ) -> Any:
     """Return on which side of zero each function is, 1 or -1: where it goes, if it is at zero.
 
-    An event that has just ``happened`` is at zero, whatever rounding says.
+    An event that has just ``happened`` is at zero, whatever rounding says. Event n is at n + 1:
+    a loop's carry may not be empty where there are no events.
     """
     sides = [np.float64(0.0)]
     for number, event in enumerate(events):

@@ -9,6 +9,7 @@ import numpy as np
 
 from clew.batch import batch
 from clew.core.graph import Graph
+from clew.core.kinds import Control
 from clew.core.primitive import PRIMITIVES
 from clew.core.tape import TapeType
 from clew.core.types import Type, type_of
@@ -125,12 +126,35 @@ def graph_of(function: Callable[..., Sequence[Any]], types: Sequence[Type]) -> G
     return builder.transformed(builder.inputs, atoms, ()).with_live_equations()
 
 
-def _selected(active: Any, new: Any, old: Any) -> Any:
+def selected(active: Any, new: Any, old: Any) -> Any:
     """Return ``new`` for the examples that are active, ``old`` for the others."""
     rank = type_of(new).ndim
     if rank > 1:
         active = reshape(active, shape=(type_of(active).shape[0], *(1,) * (rank - 1)))
     return PRIMITIVES["where"](active, new, old)
+
+
+def lent(active: Any, values: Sequence[Any]) -> list[Any]:
+    """Give examples that are not active the values of the first that is.
+
+    What is computed for them is thrown away, but must not fail, or never end.
+    """
+    number = PRIMITIVES["convert"](active, dtype=COUNT.dtype)
+    first = PRIMITIVES["argmax"](number, axis=0)
+    return [
+        value
+        if isinstance(type_of(value), TapeType)
+        else selected(active, value, PRIMITIVES["gather"](value, first, axes=(0,)))
+        for value in values
+    ]
+
+
+def _may_fail(body: Graph) -> bool:
+    """Whether a body must not be run on values that it was not meant for."""
+    return any(
+        not equation.outputs or isinstance(equation.primitive, Control)
+        for equation in body.equations
+    )
 
 
 # --- loops whose examples stop at different times ----------------------------------------------
@@ -141,7 +165,7 @@ def _while(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
     assert spec.condition is not None
     asked, _ = batch(spec.condition, size, [*flags.carries, *flags.held])
     body = _batched_body(spec, size, flags)
-    count = spec.carries
+    count, careful = spec.carries, _may_fail(body)
 
     def step(*inputs: Any) -> list[Any]:
         carries, (active, taken), held = (
@@ -149,8 +173,9 @@ def _while(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
             inputs[count : count + 2],
             inputs[count + 2 :],
         )
-        values = run(body, [*carries, *held])
-        kept = [_selected(active, n, o) for n, o in zip(values, carries, strict=False)]
+        own = lent(active, carries) if careful else carries
+        values = run(body, [*own, *held])
+        kept = [selected(active, n, o) for n, o in zip(values, carries, strict=False)]
         taken = taken + PRIMITIVES["convert"](active, dtype=COUNT.dtype)
         active = active & run(asked, [*kept, *held])[0]
         return [*kept, active, taken, *values[count:]]
@@ -177,14 +202,15 @@ def _while(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
 def _counted(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
     """Run as many steps as the longest example takes; carry the step to know who is active."""
     body = _batched_body(spec, size, flags)
-    count = spec.carries
+    count, careful = spec.carries, _may_fail(body)
 
     def step(*inputs: Any) -> list[Any]:
         carries, index, totals = inputs[:count], inputs[count], inputs[-1]
         rest = inputs[count + 1 : -1]
-        values = run(body, [*carries, *rest])
         active = index < totals
-        kept = [_selected(active, n, o) for n, o in zip(values, carries, strict=False)]
+        own = lent(active, carries) if careful else carries
+        values = run(body, [*own, *rest])
+        kept = [selected(active, n, o) for n, o in zip(values, carries, strict=False)]
         return [*kept, index + (-1 if spec.reverse else 1), *values[count:]]
 
     types = [var.type for var in body.inputs]

@@ -42,12 +42,7 @@ class Carry:
 
     def abstract(self) -> Any:
         """Return the tree of types."""
-        return self.structure.unflatten([_Leaf(kind) for kind in self.types])
-
-
-def _Leaf(kind: Type) -> Type:
-    """Return a type that is an object of its own."""
-    return Type(kind.shape, kind.dtype)
+        return self.structure.unflatten([Type(kind.shape, kind.dtype) for kind in self.types])
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,11 @@ from clew.core.primitive import PRIMITIVES, Traced
 from clew.core.program import program
 from clew.core.tape import TapeType
 from clew.core.types import Type, type_of
-from clew.loops.batched import graph_of
+from clew.loops.batched import graph_of, lent, selected
 from clew.loops.bodies import Body, Carry, body_of
 from clew.loops.residuals import saved_values
 from clew.loops.spec import reordered
 from clew.loops.tapes import join_tapes, pick_tape, wide
-from clew.ops.shape import reshape
 from clew.trace import Builder, run
 
 Branches = tuple[Graph, ...]
@@ -297,7 +296,7 @@ def _batch_by_example(
             continue
         result = values[0]
         for taking, value in zip(takes[1:], values[1:], strict=True):
-            result = _choose(taking, value, result)
+            result = selected(taking, value, result)
         results.append(result)
     return results
 
@@ -316,27 +315,10 @@ def _run_where(
     body = widened(branch, size, [True] * len(inputs))
     types = [Type((size,), bool), *(var.type for var in body.inputs)]
     skipped = graph_of(lambda *_: [zeros(atom.type) for atom in body.outputs], types)
-    taken = graph_of(lambda taking, *inner: run(body, _safe(taking, inner)), types)
+    taken = graph_of(lambda taking, *inner: run(body, lent(taking, inner)), types)
     any_takes = PRIMITIVES["any"](taking, axis=(0,))
     number = PRIMITIVES["convert"](any_takes, dtype=np.dtype(np.int64))
     return primitive(number, taking, *inputs, branches=(skipped, taken))
-
-
-def _safe(taking: Any, inputs: Sequence[Any]) -> list[Any]:
-    first = PRIMITIVES["argmax"](PRIMITIVES["convert"](taking, dtype=np.dtype(np.int64)), axis=0)
-    return [
-        x
-        if isinstance(type_of(x), TapeType)
-        else _choose(taking, x, PRIMITIVES["gather"](x, first, axes=(0,)))
-        for x in inputs
-    ]
-
-
-def _choose(taking: Any, new: Any, old: Any) -> Any:
-    rank = type_of(new).ndim
-    if rank > 1:
-        taking = reshape(taking, shape=(type_of(taking).shape[0], *(1,) * (rank - 1)))
-    return PRIMITIVES["where"](taking, new, old)
 
 
 switch_of = Switch("switch", _run, "", True)

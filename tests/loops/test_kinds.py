@@ -196,3 +196,27 @@ def test_scopes_and_lines_of_the_body():
     (multiply,) = loop.params["body"].equations
     assert multiply.scope == "outside/inside"
     assert multiply.where.file.endswith("test_kinds.py")
+
+
+def test_a_check_is_not_asked_of_examples_that_are_done():
+    def f(x):
+        def step(c):
+            clew.loops.check(c < 50.0, "too large: {0}", "start lower", c)
+            return c * 3.0
+
+        return clew.while_loop(lambda c: c < 50.0, step, x)
+
+    xs = np.array([40.0, 0.5, 3.0])
+    np.testing.assert_allclose(clew.vmap(f)(xs), [120.0, 121.5, 81.0])
+    np.testing.assert_allclose(clew.vmap(clew.grad(f))(xs), [3.0, 243.0, 27.0])
+
+    def g(x, n):
+        def step(i, c):
+            clew.loops.check(c < 50.0, "too large: {0}", "start lower", c)
+            return c * 3.0
+
+        return clew.fori_loop(0, n, step, x)
+
+    counts = np.array([1, 5, 3])
+    np.testing.assert_allclose(clew.vmap(g)(xs, counts), [120.0, 121.5, 81.0])
+    np.testing.assert_allclose(clew.vmap(clew.grad(g))(xs, counts), [3.0, 243.0, 27.0])
