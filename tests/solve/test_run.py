@@ -262,7 +262,7 @@ def test_the_turn_of_a_loop_is_in_the_sentence():
 
 def test_a_gradient_that_is_no_number_at_the_start_is_explained():
     problem = Problem(lambda p: np.sqrt(p["a"] * p["a"]) + p["a"], {"a": 0.0})
-    with pytest.raises(InputError, match=r"no step can be taken: the first .* in the backward pass"):
+    with pytest.raises(InputError, match=r"no step can be taken: the first .* in the backward"):
         solve(problem, "lbfgs")
 
 
