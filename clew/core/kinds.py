@@ -36,6 +36,8 @@ class Elementwise(Primitive):
     given the output and the operands; or ``push`` where no partial exists (not holomorphic);
     or ``transpose`` for an operation that is linear and not a product. ``masks`` says, given
     where the cotangent can be nonzero, where each operand's can: only a choice narrows it.
+    ``emit(e, *operands, **params)`` writes the operation on single numbers as native code; None,
+    or a rule that returns None for a dtype, means that there it has no native form.
     """
 
     partials: tuple[Rule | NoDerivative, ...] | NoDerivative | None = None
@@ -45,6 +47,7 @@ class Elementwise(Primitive):
     operands: Literal["inexact", "same", "any", "select"] = "inexact"
     domain: Interval | tuple[Interval, ...] = REALS
     masks: Rule | None = None
+    emit: Rule | None = None
 
     def __post_init__(self) -> None:
         stated = [self.partials, self.push_rule, self.transpose]
@@ -498,13 +501,25 @@ def elementwise(
     operands: Literal["inexact", "same", "any", "select"] = "inexact",
     domain: Interval | tuple[Interval, ...] = REALS,
     masks: Rule | None = None,
+    emit: Rule | None = None,
     source: str = "",
 ) -> Elementwise:
     """Make an elementwise record; a single partial may stand without its tuple."""
     if callable(partials):
         partials = (partials,)
     return Elementwise(
-        name, eval, source, False, partials, push, transpose, linear_in, operands, domain, masks
+        name,
+        eval,
+        source,
+        False,
+        partials,
+        push,
+        transpose,
+        linear_in,
+        operands,
+        domain,
+        masks,
+        emit,
     )
 
 

@@ -30,6 +30,7 @@ add = elementwise(
     partials=(lambda z, x, y: 1, lambda z, x, y: 1),
     linear_in=(0, 1),
     operands="same",
+    emit=lambda e, x, y: e.add(x, y),
 )
 subtract = elementwise(
     "subtract",
@@ -37,6 +38,7 @@ subtract = elementwise(
     partials=(lambda z, x, y: 1, lambda z, x, y: -1),
     linear_in=(0, 1),
     operands="same",
+    emit=lambda e, x, y: e.sub(x, y),
 )
 multiply = elementwise(
     "multiply",
@@ -44,6 +46,7 @@ multiply = elementwise(
     partials=(lambda z, x, y: y, lambda z, x, y: x),
     linear_in=(0, 1),
     operands="same",
+    emit=lambda e, x, y: e.mul(x, y),
 )
 divide = elementwise(
     "divide",
@@ -51,6 +54,7 @@ divide = elementwise(
     partials=(lambda z, x, y: 1 / y, lambda z, x, y: -z / y),
     linear_in=(0,),
     domain=(Interval(-3.0, 3.0), POSITIVE),
+    emit=lambda e, x, y: e.div(x, y),
 )
 negative = elementwise(
     "negative",
@@ -58,6 +62,7 @@ negative = elementwise(
     partials=lambda y, x: -1,
     linear_in=(0,),
     operands="same",
+    emit=lambda e, x: e.neg(x),
 )
 positive = elementwise(
     "positive",
@@ -65,6 +70,7 @@ positive = elementwise(
     partials=lambda y, x: 1,
     linear_in=(0,),
     operands="same",
+    emit=lambda e, x: x,
 )
 
 
@@ -95,12 +101,14 @@ power = elementwise(
     partials=(_power_in_base, _power_in_exponent),
     operands="same",
     domain=(POSITIVE, Interval(-2.0, 3.0)),
+    emit=lambda e, x, p: e.power(x, p),
 )
 square = elementwise(
     "square",
     eval=lambda xp, x: xp.square(x),
     partials=lambda y, x: x * 2,
     operands="same",
+    emit=lambda e, x: e.mul(x, x),
 )
 reciprocal = elementwise(
     "reciprocal",
@@ -108,24 +116,28 @@ reciprocal = elementwise(
     partials=lambda y, x: -y * y,
     operands="same",
     domain=POSITIVE,
+    emit=lambda e, x: e.div(e.like(x, 1), x) if x.dtype.kind in "fc" else None,
 )
 sqrt = elementwise(
     "sqrt",
     eval=lambda xp, x: xp.sqrt(x),
     partials=lambda y, x: 0.5 / y,
     domain=POSITIVE,
+    emit=lambda e, x: e.sqrt(x) if x.dtype.kind == "f" else None,
 )
 cbrt = elementwise(
     "cbrt",
     eval=lambda xp, x: xp.cbrt(x),
     partials=lambda y, x: 1 / (3 * y * y),
     domain=POSITIVE,
+    emit=lambda e, x: e.math("cbrt", x),
 )
 floor_divide = elementwise(
     "floor_divide",
     eval=lambda xp, x, y: xp.floor_divide(x, y),
     partials=NoDerivative("piecewise constant"),
     operands="same",
+    emit=lambda e, x, y: e.floor_divide(x, y),
 )
 remainder = elementwise(
     "remainder",
@@ -133,6 +145,7 @@ remainder = elementwise(
     partials=(lambda z, x, y: 1, lambda z, x, y: -floor_divide(x, y)),
     operands="same",
     domain=(Interval(1.1, 1.9), Interval(0.6, 0.9)),
+    emit=lambda e, x, y: e.remainder(x, y),
 )
 fmod = elementwise(
     "fmod",
@@ -140,22 +153,56 @@ fmod = elementwise(
     partials=(lambda z, x, y: 1, lambda z, x, y: -trunc(x / y)),
     operands="same",
     domain=(Interval(1.1, 1.9), Interval(0.6, 0.9)),
+    emit=lambda e, x, y: e.fmod(x, y),
 )
 
 # --- exponentials and logarithms (DLMF 4.7, 4.8) -----------------------------------------
 
-exp = elementwise("exp", eval=lambda xp, x: xp.exp(x), partials=lambda y, x: y)
-exp2 = elementwise("exp2", eval=lambda xp, x: xp.exp2(x), partials=lambda y, x: y * LOG2)
-expm1 = elementwise("expm1", eval=lambda xp, x: xp.expm1(x), partials=lambda y, x: y + 1)
-log = elementwise("log", eval=lambda xp, x: xp.log(x), partials=lambda y, x: 1 / x, domain=POSITIVE)
+exp = elementwise(
+    "exp",
+    eval=lambda xp, x: xp.exp(x),
+    partials=lambda y, x: y,
+    emit=lambda e, x: e.math("exp", x),
+)
+exp2 = elementwise(
+    "exp2",
+    eval=lambda xp, x: xp.exp2(x),
+    partials=lambda y, x: y * LOG2,
+    emit=lambda e, x: e.math("exp2", x),
+)
+expm1 = elementwise(
+    "expm1",
+    eval=lambda xp, x: xp.expm1(x),
+    partials=lambda y, x: y + 1,
+    emit=lambda e, x: e.math("expm1", x),
+)
+log = elementwise(
+    "log",
+    eval=lambda xp, x: xp.log(x),
+    partials=lambda y, x: 1 / x,
+    domain=POSITIVE,
+    emit=lambda e, x: e.math("log", x),
+)
 log2 = elementwise(
-    "log2", eval=lambda xp, x: xp.log2(x), partials=lambda y, x: 1 / (x * LOG2), domain=POSITIVE
+    "log2",
+    eval=lambda xp, x: xp.log2(x),
+    partials=lambda y, x: 1 / (x * LOG2),
+    domain=POSITIVE,
+    emit=lambda e, x: e.math("log2", x),
 )
 log10 = elementwise(
-    "log10", eval=lambda xp, x: xp.log10(x), partials=lambda y, x: 1 / (x * LOG10), domain=POSITIVE
+    "log10",
+    eval=lambda xp, x: xp.log10(x),
+    partials=lambda y, x: 1 / (x * LOG10),
+    domain=POSITIVE,
+    emit=lambda e, x: e.math("log10", x),
 )
 log1p = elementwise(
-    "log1p", eval=lambda xp, x: xp.log1p(x), partials=lambda y, x: 1 / (1 + x), domain=POSITIVE
+    "log1p",
+    eval=lambda xp, x: xp.log1p(x),
+    partials=lambda y, x: 1 / (1 + x),
+    domain=POSITIVE,
+    emit=lambda e, x: e.math("log1p", x),
 )
 logaddexp = elementwise(
     "logaddexp",
@@ -164,6 +211,7 @@ logaddexp = elementwise(
         lambda z, x, y: exp(_minus(x, z)),
         lambda z, x, y: exp(_minus(y, z)),
     ),
+    emit=lambda e, x, y: e.math("logaddexp", x, y),
 )
 
 
@@ -174,28 +222,44 @@ def _minus(x: Array, z: Array) -> Array:
 
 # --- trigonometric and hyperbolic (DLMF 4.20, 4.24, 4.34, 4.38) ----------------------------
 
-sin = elementwise("sin", eval=lambda xp, x: xp.sin(x), partials=lambda y, x: cos(x))
-cos = elementwise("cos", eval=lambda xp, x: xp.cos(x), partials=lambda y, x: -sin(x))
+sin = elementwise(
+    "sin",
+    eval=lambda xp, x: xp.sin(x),
+    partials=lambda y, x: cos(x),
+    emit=lambda e, x: e.math("sin", x),
+)
+cos = elementwise(
+    "cos",
+    eval=lambda xp, x: xp.cos(x),
+    partials=lambda y, x: -sin(x),
+    emit=lambda e, x: e.math("cos", x),
+)
 tan = elementwise(
     "tan",
     eval=lambda xp, x: xp.tan(x),
     partials=lambda y, x: 1 + y * y,
     domain=Interval(-1.3, 1.3),
+    emit=lambda e, x: e.math("tan", x),
 )
 arcsin = elementwise(
     "arcsin",
     eval=lambda xp, x: xp.arcsin(x),
     partials=lambda y, x: 1 / sqrt(1 - x * x),
     domain=UNIT,
+    emit=lambda e, x: e.math("arcsin", x),
 )
 arccos = elementwise(
     "arccos",
     eval=lambda xp, x: xp.arccos(x),
     partials=lambda y, x: -1 / sqrt(1 - x * x),
     domain=UNIT,
+    emit=lambda e, x: e.math("arccos", x),
 )
 arctan = elementwise(
-    "arctan", eval=lambda xp, x: xp.arctan(x), partials=lambda y, x: 1 / (1 + x * x)
+    "arctan",
+    eval=lambda xp, x: xp.arctan(x),
+    partials=lambda y, x: 1 / (1 + x * x),
+    emit=lambda e, x: e.math("arctan", x),
 )
 arctan2 = elementwise(
     "arctan2",
@@ -205,30 +269,52 @@ arctan2 = elementwise(
         lambda z, y, x: -y / (x * x + y * y),
     ),
     domain=POSITIVE,
+    emit=lambda e, y, x: e.math("arctan2", y, x),
 )
 hypot = elementwise(
     "hypot",
     eval=lambda xp, x, y: xp.hypot(x, y),
     partials=(lambda z, x, y: x / z, lambda z, x, y: y / z),
     domain=POSITIVE,
+    emit=lambda e, x, y: e.math("hypot", x, y),
 )
-sinh = elementwise("sinh", eval=lambda xp, x: xp.sinh(x), partials=lambda y, x: cosh(x))
-cosh = elementwise("cosh", eval=lambda xp, x: xp.cosh(x), partials=lambda y, x: sinh(x))
-tanh = elementwise("tanh", eval=lambda xp, x: xp.tanh(x), partials=lambda y, x: 1 - y * y)
+sinh = elementwise(
+    "sinh",
+    eval=lambda xp, x: xp.sinh(x),
+    partials=lambda y, x: cosh(x),
+    emit=lambda e, x: e.math("sinh", x),
+)
+cosh = elementwise(
+    "cosh",
+    eval=lambda xp, x: xp.cosh(x),
+    partials=lambda y, x: sinh(x),
+    emit=lambda e, x: e.math("cosh", x),
+)
+tanh = elementwise(
+    "tanh",
+    eval=lambda xp, x: xp.tanh(x),
+    partials=lambda y, x: 1 - y * y,
+    emit=lambda e, x: e.math("tanh", x),
+)
 arcsinh = elementwise(
-    "arcsinh", eval=lambda xp, x: xp.arcsinh(x), partials=lambda y, x: 1 / sqrt(1 + x * x)
+    "arcsinh",
+    eval=lambda xp, x: xp.arcsinh(x),
+    partials=lambda y, x: 1 / sqrt(1 + x * x),
+    emit=lambda e, x: e.math("arcsinh", x),
 )
 arccosh = elementwise(
     "arccosh",
     eval=lambda xp, x: xp.arccosh(x),
     partials=lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)),
     domain=Interval(1.2, 3.0),
+    emit=lambda e, x: e.math("arccosh", x),
 )
 arctanh = elementwise(
     "arctanh",
     eval=lambda xp, x: xp.arctanh(x),
     partials=lambda y, x: 1 / (1 - x * x),
     domain=UNIT,
+    emit=lambda e, x: e.math("arctanh", x),
 )
 
 # --- selection ---------------------------------------------------------------------------
@@ -245,24 +331,28 @@ maximum = elementwise(
     eval=lambda xp, x, y: xp.maximum(x, y),
     partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
     operands="same",
+    emit=lambda e, x, y: e.maximum(x, y),
 )
 minimum = elementwise(
     "minimum",
     eval=lambda xp, x, y: xp.minimum(x, y),
     partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
     operands="same",
+    emit=lambda e, x, y: e.minimum(x, y),
 )
 fmax = elementwise(
     "fmax",
     eval=lambda xp, x, y: xp.fmax(x, y),
     partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
     operands="same",
+    emit=lambda e, x, y: e.fmax(x, y),
 )
 fmin = elementwise(
     "fmin",
     eval=lambda xp, x, y: xp.fmin(x, y),
     partials=(lambda z, x, y: _share(z, x, y), lambda z, x, y: _share(z, y, x)),
     operands="same",
+    emit=lambda e, x, y: e.fmin(x, y),
 )
 
 
@@ -285,11 +375,13 @@ where = elementwise(
     linear_in=(1, 2),
     operands="select",
     masks=_branches,
+    emit=lambda e, c, x, y: e.select(c, x, y),
 )
 copysign = elementwise(
     "copysign",
     eval=lambda xp, x, y: xp.copysign(x, y),
     partials=(lambda z, x, y: sign(x) * sign(z), NoDerivative("piecewise constant")),
+    emit=lambda e, x, y: e.copysign(x, y),
 )
 
 
@@ -316,6 +408,7 @@ absolute = elementwise(
     push=_push_absolute,
     operands="same",
     domain=POSITIVE,
+    emit=lambda e, x: e.abs(x),
 )
 sign = elementwise(
     "sign",
@@ -323,6 +416,7 @@ sign = elementwise(
     push=_push_sign,
     operands="same",
     domain=POSITIVE,
+    emit=lambda e, x: e.sign(x),
 )
 conjugate = elementwise(
     "conjugate",
@@ -330,6 +424,7 @@ conjugate = elementwise(
     transpose=lambda t, x: (conjugate(t),),
     linear_in=(0,),
     operands="same",
+    emit=lambda e, x: e.conjugate(x),
 )
 real = elementwise(
     "real",
@@ -337,6 +432,7 @@ real = elementwise(
     transpose=lambda t, x: (convert(t, dtype=x.dtype),),
     linear_in=(0,),
     operands="same",
+    emit=lambda e, x: e.parts(x)[0] if x.dtype.kind == "c" else x,
 )
 imag = elementwise(
     "imag",
@@ -344,6 +440,7 @@ imag = elementwise(
     transpose=lambda t, x: (multiply(convert(t, dtype=x.dtype), -1j),),
     linear_in=(0,),
     operands="same",
+    emit=lambda e, x: e.parts(x)[1] if x.dtype.kind == "c" else e.like(x, 0),
 )
 
 
@@ -363,6 +460,7 @@ convert = elementwise(
     transpose=_convert_transpose,
     linear_in=(0,),
     operands="any",
+    emit=lambda e, x, *, dtype: e.convert(x, dtype),
 )
 
 stop_gradient_of = elementwise(
@@ -370,30 +468,36 @@ stop_gradient_of = elementwise(
     eval=lambda xp, x: x,
     partials=NoDerivative("stopped"),
     operands="same",
+    emit=lambda e, x: x,
 )
 
 # --- rounding, signs, neighbours: constant between jumps -------------------------------------
 
 
-def _without_derivative(name: str, reason: NoDerivative, operands: Any = "same") -> Any:
+def _without_derivative(
+    name: str, reason: NoDerivative, operands: Any = "same", emit: Any = None
+) -> Any:
     """Make the record of a function of NumPy's that no gradient flows through."""
     return elementwise(
         name,
         eval=lambda xp, *x: getattr(xp, name)(*x),
         partials=reason,
         operands=operands,
+        emit=emit,
     )
 
 
 # Rounding, signs, neighbours: constant between jumps.
 
 _STEPS = NoDerivative("piecewise constant")
-floor = _without_derivative("floor", _STEPS)
-ceil = _without_derivative("ceil", _STEPS)
-trunc = _without_derivative("trunc", _STEPS)
-rint = _without_derivative("rint", _STEPS)
-signbit = _without_derivative("signbit", _STEPS)
-heaviside = _without_derivative("heaviside", _STEPS, "inexact")
+floor = _without_derivative("floor", _STEPS, emit=lambda e, x: e.rounded("floor", x))
+ceil = _without_derivative("ceil", _STEPS, emit=lambda e, x: e.rounded("ceil", x))
+trunc = _without_derivative("trunc", _STEPS, emit=lambda e, x: e.rounded("trunc", x))
+rint = _without_derivative("rint", _STEPS, emit=lambda e, x: e.rounded("rint", x))
+signbit = _without_derivative("signbit", _STEPS, emit=lambda e, x: e.signbit(x))
+heaviside = _without_derivative(
+    "heaviside", _STEPS, "inexact", emit=lambda e, x, y: e.heaviside(x, y)
+)
 nextafter = elementwise(
     "nextafter",
     eval=lambda xp, x, y: xp.nextafter(x, y),
@@ -403,28 +507,46 @@ nextafter = elementwise(
 # Comparisons and logic.
 
 _TRUTH = NoDerivative("true or false")
-equal = _without_derivative("equal", _TRUTH, "any")
-not_equal = _without_derivative("not_equal", _TRUTH, "any")
-less = _without_derivative("less", _TRUTH, "any")
-less_equal = _without_derivative("less_equal", _TRUTH, "any")
-greater = _without_derivative("greater", _TRUTH, "any")
-greater_equal = _without_derivative("greater_equal", _TRUTH, "any")
-logical_and = _without_derivative("logical_and", _TRUTH, "any")
-logical_or = _without_derivative("logical_or", _TRUTH, "any")
-logical_xor = _without_derivative("logical_xor", _TRUTH, "any")
-logical_not = _without_derivative("logical_not", _TRUTH, "any")
-isnan = _without_derivative("isnan", _TRUTH, "any")
-isinf = _without_derivative("isinf", _TRUTH, "any")
-isfinite = _without_derivative("isfinite", _TRUTH, "any")
+equal = _without_derivative("equal", _TRUTH, "any", emit=lambda e, x, y: e.compare("eq", x, y))
+not_equal = _without_derivative(
+    "not_equal", _TRUTH, "any", emit=lambda e, x, y: e.compare("ne", x, y)
+)
+less = _without_derivative("less", _TRUTH, "any", emit=lambda e, x, y: e.compare("lt", x, y))
+less_equal = _without_derivative(
+    "less_equal", _TRUTH, "any", emit=lambda e, x, y: e.compare("le", x, y)
+)
+greater = _without_derivative("greater", _TRUTH, "any", emit=lambda e, x, y: e.compare("gt", x, y))
+greater_equal = _without_derivative(
+    "greater_equal", _TRUTH, "any", emit=lambda e, x, y: e.compare("ge", x, y)
+)
+logical_and = _without_derivative(
+    "logical_and", _TRUTH, "any", emit=lambda e, x, y: e.and_(e.truth(x), e.truth(y))
+)
+logical_or = _without_derivative(
+    "logical_or", _TRUTH, "any", emit=lambda e, x, y: e.or_(e.truth(x), e.truth(y))
+)
+logical_xor = _without_derivative(
+    "logical_xor", _TRUTH, "any", emit=lambda e, x, y: e.xor(e.truth(x), e.truth(y))
+)
+logical_not = _without_derivative(
+    "logical_not", _TRUTH, "any", emit=lambda e, x: e.not_(e.truth(x))
+)
+isnan = _without_derivative("isnan", _TRUTH, "any", emit=lambda e, x: e.isnan(x))
+isinf = _without_derivative("isinf", _TRUTH, "any", emit=lambda e, x: e.isinf(x))
+isfinite = _without_derivative("isfinite", _TRUTH, "any", emit=lambda e, x: e.isfinite(x))
 
 # Integers.
 
 _INTEGER = NoDerivative("integer")
-bitwise_and = _without_derivative("bitwise_and", _INTEGER)
-bitwise_or = _without_derivative("bitwise_or", _INTEGER)
-bitwise_xor = _without_derivative("bitwise_xor", _INTEGER)
-bitwise_invert = _without_derivative("bitwise_invert", _INTEGER)
-left_shift = _without_derivative("left_shift", _INTEGER)
-right_shift = _without_derivative("right_shift", _INTEGER)
+bitwise_and = _without_derivative("bitwise_and", _INTEGER, emit=lambda e, x, y: e.and_(x, y))
+bitwise_or = _without_derivative("bitwise_or", _INTEGER, emit=lambda e, x, y: e.or_(x, y))
+bitwise_xor = _without_derivative("bitwise_xor", _INTEGER, emit=lambda e, x, y: e.xor(x, y))
+bitwise_invert = _without_derivative("bitwise_invert", _INTEGER, emit=lambda e, x: e.not_(x))
+left_shift = _without_derivative(
+    "left_shift", _INTEGER, emit=lambda e, x, y: e.shifted("shl", x, y)
+)
+right_shift = _without_derivative(
+    "right_shift", _INTEGER, emit=lambda e, x, y: e.shifted("shr", x, y)
+)
 gcd = _without_derivative("gcd", _INTEGER)
 lcm = _without_derivative("lcm", _INTEGER)

@@ -31,24 +31,28 @@ erf = elementwise(
     eval=lambda xp, x: _special(xp).erf(x),
     partials=lambda y, x: _TWO_BY_ROOT_PI * exp(-x * x),
     source="DLMF 7.2.1",
+    emit=lambda e, x: e.math("erf", x),
 )
 erfc = elementwise(
     "erfc",
     eval=lambda xp, x: _special(xp).erfc(x),
     partials=lambda y, x: -_TWO_BY_ROOT_PI * exp(-x * x),
     source="DLMF 7.2.2",
+    emit=lambda e, x: e.math("erfc", x),
 )
 erfinv = elementwise(
     "erfinv",
     eval=lambda xp, x: _special(xp).erfinv(x),
     partials=lambda y, x: exp(y * y) / _TWO_BY_ROOT_PI,
     domain=Interval(-0.9, 0.9),
+    emit=lambda e, x: e.math("erfinv", x),
 )
 ndtr = elementwise(
     "ndtr",
     eval=lambda xp, x: _special(xp).ndtr(x),
     partials=lambda y, x: exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi),
     source="the normal distribution function",
+    emit=lambda e, x: e.math("ndtr", x),
 )
 gammaln = elementwise(
     "gammaln",
@@ -56,6 +60,7 @@ gammaln = elementwise(
     partials=lambda y, x: digamma(x),
     domain=POSITIVE,
     source="DLMF 5.2.2",
+    emit=lambda e, x: e.math("gammaln", x),
 )
 digamma = elementwise(
     "psi",  # as SciPy names its ufunc
@@ -63,6 +68,7 @@ digamma = elementwise(
     partials=lambda y, x: polygamma(1.0, x),
     domain=POSITIVE,
     source="DLMF 5.2.2",
+    emit=lambda e, x: e.math("psi", x),
 )
 polygamma = elementwise(
     "polygamma",
@@ -70,17 +76,20 @@ polygamma = elementwise(
     partials=(NoDerivative("the order is an integer"), lambda y, n, x: polygamma(n + 1, x)),
     domain=(Interval(1.0, 1.0), POSITIVE),
     source="DLMF 5.15",
+    emit=lambda e, n, x: e.math("polygamma", n, x),
 )
 expit = elementwise(
     "expit",
     eval=lambda xp, x: _special(xp).expit(x),
     partials=lambda y, x: y * (1 - y),
+    emit=lambda e, x: e.math("expit", x),
 )
 logit = elementwise(
     "logit",
     eval=lambda xp, x: _special(xp).logit(x),
     partials=lambda y, x: 1 / (x * (1 - x)),
     domain=Interval(0.1, 0.9),
+    emit=lambda e, x: e.math("logit", x),
 )
 xlogy = elementwise(
     "xlogy",
@@ -90,18 +99,21 @@ xlogy = elementwise(
         lambda z, x, y: where(equal(x, 0), 0, divide(x, where(equal(x, 0), 1, y))),
     ),
     domain=POSITIVE,
+    emit=lambda e, x, y: e.math("xlogy", x, y),
 )
 i0 = elementwise(
     "i0",
     eval=lambda xp, x: _special(xp).i0(x),
     partials=lambda y, x: i1(x),
     source="DLMF 10.29.3",
+    emit=lambda e, x: e.math("i0", x),
 )
 i1 = elementwise(
     "i1",
     eval=lambda xp, x: _special(xp).i1(x),
     partials=lambda y, x: i0(x) - _by(y, x),
     source="DLMF 10.29.2",
+    emit=lambda e, x: e.math("i1", x),
 )
 
 

@@ -1,0 +1,1 @@
+"""The native evaluator: graphs compiled to machine code by LLVM."""

@@ -1,0 +1,355 @@
+"""Control flow in native code: loops, branches, graphs kept whole, guards and checks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from clew.core.graph import Equation, Graph, Var
+from clew.core.memory import available_memory
+from clew.core.tape import TapeType
+from clew.core.types import Type
+from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
+from clew.evaluate.native.spaces import SMALL_SIZE
+from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
+from clew.evaluate.native.tapes import Appender, TapeStore, ZeroTape, write_pair
+from clew.loops.spec import Spec, spec_of
+
+# --- places for values that change ---------------------------------------------------------------
+
+
+class _Changing:
+    """A value of a few elements that is assigned again and again."""
+
+    def __init__(self, e: Emitter, kind: Type) -> None:
+        self._kind = kind
+        self._slots = [e.slot(kind.dtype) for _ in range(kind.size)]
+
+    def set(self, frame: Any, storage: Any) -> None:
+        """Assign, from a value computed before any other is assigned."""
+        values = frame.in_registers(storage).values
+        for slot, value in zip(self._slots, values, strict=True):
+            frame.e.set(slot, value)
+
+    def get(self, frame: Any) -> Registers:
+        """Return the value as it is now."""
+        values = tuple(frame.e.get(slot) for slot in self._slots)
+        return Registers(self._kind.dtype, self._kind.shape, values)
+
+
+class _Pair:
+    """A large carry: two places in memory, one read and the other written, then exchanged."""
+
+    def __init__(self, program: Any, kind: Type, first: Memory, second: Memory) -> None:
+        self._kind = kind
+        self._places = first, second
+        self._slots = [program.pointer_slot() for _ in range(2)]
+        self._e = program.e
+        for slot, memory in zip(self._slots, (first, second), strict=True):
+            self._e.line(f"store ptr {memory.pointer}, ptr {slot}")
+
+    def _at(self, slot: str) -> Memory:
+        pointer = self._e.assign(f"load ptr, ptr {slot}")
+        return contiguous(self._kind.dtype, self._kind.shape, pointer)
+
+    def read(self) -> Memory:
+        """Return where the value is now."""
+        return self._at(self._slots[0])
+
+    def written(self) -> Memory:
+        """Return where the next value goes."""
+        return self._at(self._slots[1])
+
+    def exchange(self) -> None:
+        """Make what was written what is read."""
+        old, new = (self._e.assign(f"load ptr, ptr {slot}") for slot in self._slots)
+        self._e.line(f"store ptr {new}, ptr {self._slots[0]}")
+        self._e.line(f"store ptr {old}, ptr {self._slots[1]}")
+
+
+def _few(kind: Type) -> bool:
+    return 0 < kind.size <= SMALL_SIZE
+
+
+# --- loops -----------------------------------------------------------------------------------------
+
+
+def write_loop(program: Any, frame: Any, equation: Equation) -> bool:
+    """Write a loop; False if it keeps snapshots, which Python does."""
+    spec = spec_of(equation)
+    if spec.snapshots is not None:
+        return False
+    _LoopWriter(program, frame, equation, spec).write()
+    return True
+
+
+class _LoopWriter:
+    def __init__(self, program: Any, frame: Any, equation: Equation, spec: Spec) -> None:
+        self._program = program
+        self._frame = frame
+        self._spec = spec
+        self._equation = equation
+        self._e: Emitter = program.e
+        self._operands = spec.operands([frame.storage(atom) for atom in equation.inputs])
+        self._outputs = spec.results(equation.outputs)
+        self._kinds = spec.carry_types()
+        self._appenders: dict[int, Appender] = {}
+        self._inner: dict[int, Any] = {}
+        self._scratch: list[Memory] = []
+
+    def write(self) -> None:
+        self._carries = [self._carry(i) for i in range(self._spec.carries)]
+        self._scanned = [self._scannable(x) for x in self._operands.scanned]
+        self._stacked = [self._stack(i, var) for i, var in enumerate(self._outputs.stacked)]
+        if self._spec.condition is None:
+            self._counted()
+        else:
+            self._while()
+        self._finish()
+
+    # --- before ------------------------------------------------------------------------
+
+    def _carry(self, number: int) -> Any:
+        kind = self._kinds[number]
+        start = self._operands.carries[number]
+        if _few(kind):
+            place = _Changing(self._e, kind)
+            place.set(self._frame, start)
+            return place
+        first, second = (self._program.buffer(self._e, kind.dtype, kind.shape) for _ in range(2))
+        self._scratch += [first, second]
+        self._frame.copy(start, first)
+        return _Pair(self._program, kind, first, second)
+
+    def _scannable(self, storage: Any) -> Any:
+        return self._frame.in_memory(storage) if isinstance(storage, Registers) else storage
+
+    def _stack(self, number: int, var: Var) -> Memory | None:
+        """Return the array that is written, or None for a tape."""
+        if not isinstance(var.type, TapeType):
+            return self._frame.allocated(var)
+        header = self._program.tape_header()
+        appender = Appender(self._program, header, var.type)
+        appender.begin(self._e, keep=var in self._frame.escaping)
+        self._appenders[number] = appender
+        return None
+
+    # --- the loop ----------------------------------------------------------------------
+
+    def _counted(self) -> None:
+        spec = self._spec
+        if spec.counted:
+            (count,) = self._frame.in_registers(self._operands.count[0]).values
+            total: Value | int = self._e.convert(count, INT64)
+        else:
+            assert spec.length is not None
+            total = spec.length
+        with self._e.loop(0, total) as turn:
+            step = turn
+            if spec.reverse:
+                last = total if isinstance(total, Value) else self._e.constant(INT64, total)
+                step = self._e.sub(self._e.sub(last, self._e.constant(INT64, 1)), turn)
+            self._body(step)
+
+    def _while(self) -> None:
+        e = self._e
+        self._count = e.slot(INT64)
+        e.set(self._count, e.constant(INT64, 0))
+        head, body, after = (e.new_label(p) for p in ("while", "do", "done"))
+        e.start(head)
+        assert self._spec.condition is not None
+        carries = [self._present(place) for place in self._carries]
+        asked = self._program.frame(self._spec.condition)
+        (answer,) = asked.run([*carries, *self._operands.held])
+        (truth,) = self._frame.in_registers(answer).values
+        asked.close()
+        e.line(f"br i1 {e.truth(truth).name}, label %{body}, label %{after}")
+        e.start(body, falls_through=False)
+        step = e.get(self._count)
+        self._body(step)
+        e.set(self._count, e.add(step, e.constant(INT64, 1)))
+        e.line(f"br label %{head}")
+        e.start(after, falls_through=False)
+
+    def _present(self, place: Any) -> Any:
+        return place.get(self._frame) if isinstance(place, _Changing) else place.read()
+
+    def _body(self, step: Value) -> None:
+        e, spec = self._e, self._spec
+        carries = [self._present(place) for place in self._carries]
+        scanned = [_item(e, storage, step) for storage in self._scanned]
+        frame = self._program.frame(spec.body)
+        frame.escaping = {atom for atom in spec.body_stacked if isinstance(atom.type, TapeType)}
+        targets: list[Memory | None] = [
+            None if isinstance(place, _Changing) else place.written() for place in self._carries
+        ]
+        for number, stack in enumerate(self._stacked):
+            targets.append(self._element(number, stack, step))
+        found = frame.run([*carries, *scanned, *self._operands.held], targets)
+        for place, storage in zip(self._carries, found, strict=False):
+            if isinstance(place, _Pair):
+                place.exchange()
+        # All values exist before the first is assigned.
+        fresh = [
+            frame.in_registers(storage) if isinstance(place, _Changing) else None
+            for place, storage in zip(self._carries, found, strict=False)
+        ]
+        for place, registers in zip(self._carries, fresh, strict=True):
+            if isinstance(place, _Changing):
+                place.set(frame, registers)
+        for number, appender in self._appenders.items():
+            tape = found[spec.carries + number]
+            if isinstance(tape, TapeStore):
+                write_pair(e, self._addresses[number], tape)
+                self._inner[number] = tape
+            appender.added(e)
+        frame.close()
+
+    def _element(self, number: int, stack: Memory | None, step: Value) -> Memory | None:
+        """Return where a step's element of a stack goes; None for a tape in a tape."""
+        if stack is not None:
+            return _item(self._e, stack, step)
+        allowed = self._spec.policy.memory
+        most = available_memory() if allowed is None else allowed
+        address = self._appenders[number].room(self._e, most)
+        kind = self._spec.body_stacked[number].type
+        if isinstance(kind, TapeType):
+            self._addresses = {**getattr(self, "_addresses", {}), number: address}
+            return None
+        return contiguous(kind.dtype, kind.shape, address)
+
+    # --- after -------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        frame = self._frame
+        for var, place in zip(self._outputs.carries, self._carries, strict=True):
+            if isinstance(place, _Changing):
+                frame.define(var, place.get(frame))
+                continue
+            memory = frame.allocated(var)
+            frame.copy(place.read(), memory)
+            frame.define(var, memory)
+        for number, (var, stack) in enumerate(
+            zip(self._outputs.stacked, self._stacked, strict=True)
+        ):
+            if stack is None:
+                frame.define(var, self._appenders[number].end(self._e, self._inner.get(number)))
+            else:
+                frame.define(var, frame.settled(stack))
+        for var in self._outputs.count:
+            frame.define(var, Registers(np.dtype(np.int64), (), (self._e.get(self._count),)))
+        for memory in self._scratch:
+            self._program.arena.release(memory.buffer)
+
+
+def _item(e: Emitter, storage: Any, step: Value) -> Any:
+    """Return the element of a stacked value that belongs to a step."""
+    if isinstance(storage, (TapeStore, ZeroTape)):
+        return storage.item(e, step)
+    if isinstance(storage, Splat):
+        return Splat(storage.dtype, storage.shape[1:], storage.value)
+    moved = e.mul(step, e.constant(INT64, storage.strides[0]))
+    if storage.offset:
+        moved = e.add(moved, e.constant(INT64, storage.offset))
+    pointer = e.address(storage.pointer, storage.dtype, moved)
+    return Memory(storage.dtype, storage.shape[1:], pointer, storage.strides[1:])
+
+
+# --- branches --------------------------------------------------------------------------------------
+
+
+def write_switch(program: Any, frame: Any, equation: Equation) -> bool:
+    """Write a switch: one block for each branch."""
+    branches: Sequence[Graph] = equation.params["branches"]
+    if any(isinstance(var.type, TapeType) for var in equation.outputs):
+        return False
+    e: Emitter = program.e
+    (index,) = frame.in_registers(frame.storage(equation.inputs[0])).values
+    operands = [frame.storage(atom) for atom in equation.inputs[1:]]
+    for number, operand in enumerate(operands):
+        if isinstance(operand, Memory):
+            operands[number] = frame.settled(operand)
+    places: list[Any] = [
+        _Changing(e, var.type) if _few(var.type) else frame.allocated(var)
+        for var in equation.outputs
+    ]
+    labels = [e.new_label("branch") for _ in branches]
+    after = e.new_label("after")
+    number = e.convert(index, INT64)
+    zero, last = e.constant(INT64, 0), e.constant(INT64, len(branches) - 1)
+    number = e.select(e.lt(number, zero), zero, number)
+    number = e.select(e.gt(number, last), last, number)
+    cases = " ".join(f"i64 {i}, label %{label}" for i, label in enumerate(labels))
+    e.line(f"switch i64 {number.name}, label %{labels[-1]} [ {cases} ]")
+    for branch, label in zip(branches, labels, strict=True):
+        e.start(label, falls_through=False)
+        inner = program.frame(branch)
+        targets = [place if isinstance(place, Memory) else None for place in places]
+        found = inner.run(operands, targets)
+        for place, storage in zip(places, found, strict=True):
+            if isinstance(place, _Changing):
+                place.set(inner, storage)
+        inner.close()
+        e.line(f"br label %{after}")
+    e.start(after, falls_through=False)
+    for var, place in zip(equation.outputs, places, strict=True):
+        frame.define(var, place.get(frame) if isinstance(place, _Changing) else place)
+    return True
+
+
+def write_remat(program: Any, frame: Any, equation: Equation) -> bool:
+    """Write a graph that is kept whole."""
+    if any(isinstance(var.type, TapeType) for var in equation.outputs):
+        return False
+    inner = program.frame(equation.params["body"])
+    targets = [None if _few(var.type) else frame.allocated(var) for var in equation.outputs]
+    operands = [frame.storage(atom) for atom in equation.inputs]
+    found = inner.run(operands, targets)
+    for var, storage in zip(equation.outputs, found, strict=True):
+        frame.define(var, frame.in_registers(storage) if _few(var.type) else storage)
+    inner.close()
+    return True
+
+
+# --- conditions ------------------------------------------------------------------------------------
+
+
+def write_guard(program: Any, frame: Any, equation: Equation) -> bool:
+    """Compare with what was expected; only where it differs is Python called, to say so."""
+    expected = equation.params["expected"].value
+    atom = equation.inputs[0]
+    if atom.type.size > SMALL_SIZE or atom.type.dtype.kind not in "biuf":
+        return False
+    e: Emitter = program.e
+    wrong = e.constant(BOOL, False)
+    values = frame.in_registers(frame.storage(atom)).values
+    for value, due in zip(values, np.asarray(expected).ravel(), strict=True):
+        differs = e.ne(value, e.constant(value.dtype, due))
+        if value.dtype.kind == "f" and due != due:
+            differs = e.not_(e.isnan(value))
+        wrong = e.or_(wrong, differs)
+    _complain_when(program, frame, equation, wrong)
+    return True
+
+
+def write_check(program: Any, frame: Any, equation: Equation) -> bool:
+    """Test a condition; only where it does not hold is Python called, to raise."""
+    atom = equation.inputs[0]
+    if atom.type.size > SMALL_SIZE:
+        return False
+    e: Emitter = program.e
+    holds = e.constant(BOOL, True)
+    for value in frame.in_registers(frame.storage(atom)).values:
+        holds = e.and_(holds, e.truth(value))
+    _complain_when(program, frame, equation, e.not_(holds))
+    return True
+
+
+def _complain_when(program: Any, frame: Any, equation: Equation, wrong: Value) -> None:
+    operands = [frame.packed(frame.storage(atom)) for atom in equation.inputs]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(program.e.when(wrong))
+        program.call_python(equation, operands, [])

@@ -1,0 +1,362 @@
+"""Lowering: a graph's steps written into a function, each value in registers or memory."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from clew.core.graph import Atom, Equation, Graph, Var
+from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
+from clew.evaluate.native.emitter import INT64, Emitter, Value
+from clew.evaluate.native.kernel import Call, Kernel, Partial
+from clew.evaluate.native.schedule import Step, schedule
+from clew.evaluate.native.spaces import (
+    SMALL_SIZE,
+    combined,
+    is_view,
+    kind_of,
+    point_value,
+    source_index,
+)
+from clew.evaluate.native.storage import (
+    Memory,
+    Registers,
+    Splat,
+    Storage,
+    reshaped,
+    viewed,
+)
+
+_LARGEST_SPLAT_TEST = 1 << 16
+
+
+class Frame:
+    """One graph being written into a function: where its values are, and what dies when."""
+
+    def __init__(self, program: Any, e: Emitter, graph: Graph) -> None:
+        self.program = program
+        self.e = e
+        self._graph = graph
+        self._plan = schedule(graph)
+        self._storage: dict[Var, Any] = {}
+        self._allocated: dict[Var, Memory] = {}
+        self._targets: dict[Var, Memory] = {}
+        self._releases: list[int] = []
+        self.escaping: set[Any] = set()
+        """Tapes that the graph returns: what their headers hold must stay."""
+        for var, array in graph.constants.items():
+            self._storage[var] = program.constant(var.type, array)
+
+    # --- running -------------------------------------------------------------------------
+
+    def run(
+        self, inputs: Sequence[Any], targets: Sequence[Memory | None] | None = None
+    ) -> list[Any]:
+        """Write the graph; return where its outputs are, in the targets where there are any."""
+        for var, storage in zip(self._graph.inputs, inputs, strict=True):
+            self._storage[var] = self.settled(storage)
+        wanted = list(targets or [None] * len(self._graph.outputs))
+        for atom, target in zip(self._graph.outputs, wanted, strict=True):
+            if type(atom) is Var and target is not None and atom in self._plan.stored:
+                self._targets.setdefault(atom, target)
+        last_use = self._last_uses()
+        for number, step in enumerate(self._plan.steps):
+            self._step(step)
+            for var in last_use.get(number, ()):
+                self._release(var)
+        found = [self._result(a, t) for a, t in zip(self._graph.outputs, wanted, strict=True)]
+        return found
+
+    def close(self) -> None:
+        """Give back the memory that the frame still holds; its results must have been used."""
+        for memory in self._allocated.values():
+            self._give_back(memory)
+        for start in self._releases:
+            self.program.arena.release(start)
+        self._releases = []
+
+    def settled(self, storage: Any) -> Any:
+        """Load a few elements into registers at once."""
+        if isinstance(storage, Memory) and _few(storage.shape):
+            return self.in_registers(storage)
+        return storage
+
+    def _result(self, atom: Atom, target: Memory | None) -> Any:
+        found = self.storage(atom)
+        if target is None:
+            return found
+        if type(atom) is not Var or self._allocated.get(atom) is not target:
+            self.copy(found, target)
+        return target
+
+    def _step(self, step: Step) -> None:
+        if step.kind == "registers":
+            self._in_registers(step.equations[0])
+        elif step.kind == "kernel":
+            self._kernel(step)
+        else:
+            self.program.write_opaque(self, step.equations[0])
+
+    def _in_registers(self, equation: Equation) -> None:
+        var = equation.outputs[0]
+        shape = var.type.shape
+        values = tuple(
+            point_value(self, equation, tuple(map(Affine, place)))
+            for place in itertools.product(*map(range, shape))
+        )
+        self.define(var, Registers(var.type.dtype, shape, values))
+
+    def define(self, var: Var, storage: Any) -> None:
+        """Say where a value is, now that it has been computed."""
+        self._storage[var] = storage
+
+    # --- what dies when ------------------------------------------------------------------
+
+    def _last_uses(self) -> dict[int, list[Var]]:
+        seen = {self._root(atom) for atom in self._graph.outputs if type(atom) is Var}
+        found: dict[int, list[Var]] = {}
+        for number in range(len(self._plan.steps) - 1, -1, -1):
+            for equation in self._plan.steps[number].equations:
+                for var in (*self._plan.reads[equation], *equation.outputs):
+                    if var not in seen:
+                        seen.add(var)
+                        found.setdefault(number, []).append(var)
+        return found
+
+    def _root(self, var: Var) -> Var:
+        maker = self._plan.maker.get(var)
+        while maker is not None and is_view(maker) and type(maker.inputs[0]) is Var:
+            var = maker.inputs[0]
+            maker = self._plan.maker.get(var)
+        return var
+
+    def _release(self, var: Var) -> None:
+        memory = self._allocated.pop(var, None)
+        if memory is not None:
+            self._give_back(memory)
+
+    def _give_back(self, memory: Memory) -> None:
+        if memory.buffer is not None:
+            self.program.arena.release(memory.buffer)
+
+    # --- reading -------------------------------------------------------------------------
+
+    def value(self, atom: Atom, index: Index) -> Value:
+        """Return an element at a known index."""
+        if type(atom) is not Var:
+            return self.e.constant(atom.type.dtype, atom.value)  # type: ignore[union-attr]
+        maker = self.virtual(atom)
+        if maker is not None and is_view(maker):
+            place = source_index(maker, index)
+            if place is not None:
+                return self.value(maker.inputs[0], place)
+        return self._element(self.storage(atom), index)
+
+    def _element(self, storage: Any, index: Index) -> Value:
+        if isinstance(storage, Splat):
+            return storage.value
+        if isinstance(storage, Registers):
+            return storage.values[linear(index, strides_of(storage.shape)).constant]
+        place = linear(index, storage.strides).constant + storage.offset
+        return self.e.load(storage.pointer, storage.dtype, place)
+
+    def gathered(self, atom: Atom, index: Sequence[Value | Affine]) -> Value:
+        """Return an element at an index known only when running."""
+        storage = self.in_memory(self.storage(atom))
+        place = self.e.constant(INT64, storage.offset)
+        for each, stride in zip(index, storage.strides, strict=True):
+            if isinstance(each, Affine):
+                each = self.e.constant(INT64, each.constant)
+            place = self.e.add(place, self.e.mul(each, self.e.constant(INT64, stride)))
+        return self.e.load(storage.pointer, storage.dtype, place)
+
+    def storage(self, atom: Atom) -> Any:
+        """Return where a value is; a view of something stored is made if need be."""
+        if type(atom) is not Var:
+            value = self.e.constant(atom.type.dtype, atom.value)  # type: ignore[union-attr]
+            return Registers(atom.type.dtype, (), (value,))
+        found = self._storage.get(atom)
+        if found is None:
+            maker = self._plan.maker[atom]
+            source = self.storage(maker.inputs[0])
+            name, params = maker.primitive.name, maker.params
+            found = viewed(name, source, params, atom.type.shape)
+            if found is None:
+                found = reshaped(self._laid_out(source), atom.type.shape)
+            self._storage[atom] = found
+        return found
+
+    def virtual(self, atom: Atom) -> Equation | None:
+        """Return the equation of a value that is written where it is read, not stored."""
+        if atom in self._storage:
+            return None
+        maker = self._plan.maker.get(atom)  # type: ignore[arg-type]
+        if maker is None or is_view(maker):
+            return maker
+        return maker if kind_of(maker) == "point" else None
+
+    def maker(self, var: Var) -> Equation:
+        """Return the equation that computes a value."""
+        return self._plan.maker[var]
+
+    def stores(self, var: Var) -> bool:
+        """Say whether a value must be in memory or registers when its step has run."""
+        return var in self._plan.stored
+
+    # --- places --------------------------------------------------------------------------
+
+    def allocated(self, var: Var) -> Memory:
+        """Return the memory that a value is written to."""
+        found = self._allocated.get(var)
+        if found is None:
+            found = self._targets.get(var)
+            if found is None:
+                found = self.program.buffer(self.e, var.type.dtype, var.type.shape)
+            self._allocated[var] = found
+        return found
+
+    def scratch(self, dtype: np.dtype, shape: Sequence[int]) -> Memory:
+        """Return memory of the frame, for as long as it lasts."""
+        memory = self.program.buffer(self.e, dtype, tuple(shape))
+        self._releases.append(memory.buffer)
+        return memory
+
+    def in_registers(self, storage: Any) -> Registers:
+        """Return a value of a few elements in registers."""
+        if isinstance(storage, Registers):
+            return storage
+        indices = itertools.product(*map(range, storage.shape))
+        values = tuple(self._element(storage, tuple(map(Affine, place))) for place in indices)
+        return Registers(storage.dtype, storage.shape, values)
+
+    def in_memory(self, storage: Any) -> Memory:
+        """Return a value in memory."""
+        if isinstance(storage, Memory):
+            return storage
+        return self._laid_out(storage)
+
+    def packed(self, storage: Any) -> Memory:
+        """Return a value in memory, in row-major order without gaps."""
+        if isinstance(storage, Memory) and storage.contiguous:
+            return storage
+        return self._laid_out(storage)
+
+    def _laid_out(self, storage: Any) -> Memory:
+        memory = self.scratch(storage.dtype, storage.shape)
+        self.copy(storage, memory)
+        return memory
+
+    # --- copies --------------------------------------------------------------------------
+
+    def copy(self, source: Storage, target: Memory) -> None:
+        """Write the elements of one value to the memory of another, of the same shape."""
+        if isinstance(source, Registers):
+            indices = itertools.product(*map(range, source.shape))
+            for place, value in zip(indices, source.values, strict=True):
+                offset = linear(tuple(map(Affine, place)), target.strides).constant
+                self.e.store(target.pointer, value, offset + target.offset)
+        elif isinstance(source, Splat):
+            self._copy_by_loops(source, target)
+        elif source.contiguous and target.contiguous:
+            size = source.dtype.itemsize * int(np.prod(source.shape, dtype=np.int64))
+            start = self.e.address(source.pointer, source.dtype, source.offset)
+            end = self.e.address(target.pointer, target.dtype, target.offset)
+            self.e.copy_bytes(end, start, size)
+        else:
+            self._copy_by_loops(source, target)
+
+    def _copy_by_loops(self, source: Memory | Splat, target: Memory) -> None:
+        module = self.program.module
+        e = Emitter(module, module.fresh("copy"))
+        to, origin = target.view(target.shape, target.strides), source
+        e.parameters += [("ptr", "to", "noalias")]
+        arguments = [f"ptr {target.pointer}"]
+        value: Value | None = None
+        if isinstance(origin, Memory):
+            e.parameters += [("ptr", "origin", "noalias readonly")]
+            arguments.append(f"ptr {origin.pointer}")
+        elif origin.value.name.startswith("%"):
+            kind = e.type_of(origin.value)
+            names = [n for n in (origin.value.name, origin.value.imag) if n is not None]
+            e.parameters += [(kind, f"value{i}", "") for i in range(len(names))]
+            arguments += [f"{kind} {name}" for name in names]
+            value = Value(origin.dtype, "%value0", "%value1" if len(names) == 2 else None)
+        else:
+            value = origin.value
+        with contextlib.ExitStack() as stack:
+            index = []
+            for length in target.shape:
+                term = Term(length)
+                term.name = stack.enter_context(e.loop(0, length)).name
+                index.append(Affine.of(term))
+            if isinstance(origin, Memory):
+                value = e.load("%origin", origin.dtype, _offset(e, index, origin))
+            assert value is not None
+            e.store("%to", value, _offset(e, index, to))
+        e.ret()
+        symbol = module.add(e)
+        self.e.line(f"call void {symbol}({', '.join(arguments)})")
+
+    # --- kernels -------------------------------------------------------------------------
+
+    def _kernel(self, step: Step) -> None:
+        call = Kernel(self, step, step.extents).write()
+        self._call(call)
+        for partial in call.partial:
+            self._combine(partial)
+        for equation in step.equations:
+            var = equation.outputs[0]
+            memory = self._allocated.get(var)
+            if memory is not None:
+                self.define(var, self.settled(memory))
+
+    def _call(self, call: Call) -> None:
+        given = [f"{kind} {name}" for kind, name in call.arguments]
+        if call.chunks == 1:
+            bounds = f"i64 0, i64 {call.extent}, i64 0"
+            self.e.line(f"call void {call.symbol}({', '.join([*given, bounds])})")
+            return
+        size = -(-call.extent // call.chunks)
+        self.program.parallel(
+            self.e, call.symbol, call.arguments, call.extent, size, -(-call.extent // size)
+        )
+
+    def _combine(self, partial: Partial) -> None:
+        """Add up what the chunks left, in their order."""
+        space, target, scratch = partial.space, partial.target, partial.scratch
+        size = int(np.prod(target.shape, dtype=np.int64))
+        with self.e.loop(0, size) as place:
+            slot = self.e.slot(space.dtype)
+            self.e.set(slot, self.e.load(scratch.pointer, space.dtype, place))
+            with self.e.loop(1, partial.chunks) as chunk:
+                row = self.e.mul(chunk, self.e.constant(INT64, size))
+                term = self.e.load(scratch.pointer, space.dtype, self.e.add(row, place))
+                self.e.set(slot, combined(self.e, space.operation, self.e.get(slot), term))
+            flat = self._flat(target)
+            self.e.store(
+                flat.pointer,
+                self.e.get(slot),
+                self.e.add(place, self.e.constant(INT64, flat.offset)),
+            )
+
+    def _flat(self, target: Memory) -> Memory:
+        assert target.contiguous
+        return target
+
+
+def _offset(e: Emitter, index: Sequence[Affine], memory: Memory) -> Value:
+    total = e.constant(INT64, memory.offset)
+    for each, stride in zip(index, memory.strides, strict=True):
+        for term, factor in each.terms:
+            step = e.mul(Value(INT64, term.name), e.constant(INT64, factor * stride))
+            total = e.add(total, step)
+    return total
+
+
+def _few(shape: Sequence[int]) -> bool:
+    size = int(np.prod(shape, dtype=np.int64))
+    return 0 < size <= SMALL_SIZE

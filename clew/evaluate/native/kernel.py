@@ -1,0 +1,413 @@
+"""A kernel: one nest of loops that computes values, adjoints and reductions together.
+
+The body is written first, for symbolic loop counters; what it reads and writes then tells which
+neighbouring loops can be one, and the loops are put around it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clew.core.graph import Atom, Equation, Var
+from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
+from clew.evaluate.native.emitter import INT64, Emitter, Slot, Value
+from clew.evaluate.native.schedule import Step
+from clew.evaluate.native.spaces import (
+    Space,
+    combined,
+    identity,
+    is_view,
+    kind_of,
+    loop_axes,
+    places,
+    point_value,
+    source_index,
+    space_of,
+)
+from clew.evaluate.native.storage import Memory, Registers, Splat, Storage
+
+_CHUNK_WORK = 1 << 18
+"""Operations that one chunk of a kernel should at least do."""
+_MOST_CHUNKS = 32
+_DEAR = 16
+"""What a call of a mathematical function counts as, in operations."""
+_CHEAP = frozenset(
+    [
+        *("add", "subtract", "multiply", "negative", "positive", "square", "absolute"),
+        *("maximum", "minimum", "where", "convert", "real", "imag", "conjugate"),
+        *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+        *("logical_and", "logical_or", "logical_not"),
+        *("sum", "contract", "concatenate", "update"),
+    ]
+)
+REDUCING = "reassoc nsz contract"
+"""Fast-math flags of sums, which may be added up in any order (but always the same one)."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A finished kernel, and what its caller passes."""
+
+    symbol: str
+    arguments: list[tuple[str, str]]
+    """LLVM type and the caller's name of each argument before begin, end and chunk."""
+    extent: int
+    chunks: int
+    partial: list[Partial]
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A reduction of which every chunk leaves its own result, to be combined in order."""
+
+    space: Space
+    target: Memory
+    scratch: Memory
+    chunks: int
+
+
+@dataclass(eq=False)
+class _Reduction:
+    """A reduction in a kernel.
+
+    It is gathered in registers while the loops from number ``depth`` on run; in memory, if
+    ``depth`` is None because an inner loop is kept.
+    """
+
+    space: Space
+    kept: list[int]
+    depth: int | None
+    target: Memory
+    partial: bool = False
+    slots: dict[Index, Slot] = field(default_factory=dict)
+    terms: list[tuple[Index, Value]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.memory = self.target
+
+
+class Kernel:
+    """Writes one kernel; reads stored values as parameters of the function."""
+
+    def __init__(self, frame: Any, step: Step, extents: Sequence[int]) -> None:
+        self._frame = frame
+        self._step = step
+        self._own = {equation.outputs[0] for equation in step.equations}
+        self._terms = [Term(extent) for extent in extents]
+        self.e = Emitter(frame.program.module, frame.program.module.fresh("kernel"))
+        self._arguments: list[tuple[str, str]] = []
+        self._passed: dict[str, str] = {}
+        self._values: dict[tuple[Any, Index], Value] = {}
+        self._offsets: dict[Affine, str] = {}
+        self._reductions: list[_Reduction] = []
+        self._partials: list[Partial] = []
+        self._work = 0
+
+    # --- reading -------------------------------------------------------------------------
+
+    def value(self, atom: Atom, index: Index) -> Value:
+        """Return an element, in the body of the innermost loop."""
+        if type(atom) is not Var:
+            return self.e.constant(atom.type.dtype, atom.value)  # type: ignore[union-attr]
+        key = (atom, index)
+        found = self._values.get(key)
+        if found is None:
+            found = self._read(atom, index)
+            self._values[key] = found
+        return found
+
+    def _read(self, atom: Var, index: Index) -> Value:
+        if atom not in self._own:
+            maker = self._frame.virtual(atom)
+            if maker is not None and is_view(maker):
+                place = source_index(maker, index)
+                if place is not None:
+                    return self.value(maker.inputs[0], place)
+            elif maker is not None:
+                return point_value(self, maker, index)
+            return self._load(self._frame.storage(atom), index)
+        maker = self._frame.maker(atom)
+        return point_value(self, maker, index)
+
+    def _load(self, storage: Storage, index: Index) -> Value:
+        if isinstance(storage, Splat):
+            return self.passed_value(storage.value)
+        if isinstance(storage, Registers):
+            place = linear(index, strides_of(storage.shape))
+            if place.known:
+                return self.passed_value(storage.values[place.constant])
+            storage = self._frame.in_memory(storage)
+        place = linear(index, storage.strides).plus(storage.offset)
+        return self.e.load(self.passed_pointer(storage), storage.dtype, self.offset(place))
+
+    def gathered(self, atom: Atom, index: Sequence[Value | Affine]) -> Value:
+        """Return an element at an index known only when running."""
+        storage = self._frame.in_memory(self._frame.storage(atom))
+        fixed = Affine(storage.offset)
+        moving: Value | None = None
+        for each, stride in zip(index, storage.strides, strict=True):
+            if isinstance(each, Affine):
+                fixed = fixed + each.scaled(stride)
+                continue
+            term = self.e.mul(each, self.e.constant(INT64, stride))
+            moving = term if moving is None else self.e.add(moving, term)
+        place = self.offset(fixed)
+        if moving is not None:
+            place = self.e.add(place, moving)
+        return self.e.load(self.passed_pointer(storage), storage.dtype, place)
+
+    def offset(self, place: Affine) -> Value:
+        """Return an affine number as a value; it is computed where the loops are known."""
+        if place.known:
+            return self.e.constant(INT64, place.constant)
+        name = self._offsets.get(place)
+        if name is None:
+            name = self.e.fresh("o")
+            self._offsets[place] = name
+        return Value(INT64, name)
+
+    # --- parameters ----------------------------------------------------------------------
+
+    def passed_pointer(self, memory: Memory) -> str:
+        """Return the parameter for a pointer of the caller."""
+        return self._parameter("ptr", memory.pointer, "noalias")
+
+    def passed_value(self, value: Value) -> Value:
+        """Return the parameter for a value of the caller; constants stand for themselves."""
+        if not value.name.startswith("%"):
+            return value
+        kind = self.e.type_of(value)
+        imag = None
+        if value.imag is not None:
+            imag = value.imag
+            imag = self._parameter(kind, imag) if imag.startswith("%") else imag
+        return Value(value.dtype, self._parameter(kind, value.name), imag)
+
+    def _parameter(self, kind: str, name: str, attributes: str = "") -> str:
+        known = self._passed.get(name)
+        if known is None:
+            known = f"%p{len(self._arguments)}"
+            self._passed[name] = known
+            self._arguments.append((kind, name))
+            self.e.parameters.append((kind, known[1:], attributes))
+        return known
+
+    # --- writing -------------------------------------------------------------------------
+
+    def write(self) -> Call:
+        """Write the function and add it to the module."""
+        for equation in self._step.equations:
+            if kind_of(equation) == "reduce":
+                self._reduce(equation)
+            else:
+                self._point(equation)
+        body = self.e.take_lines()
+        groups = self._merged()
+        extent = groups[0].extent if groups else 1
+        chunks = self._chunks(extent)
+        for reduction in self._reductions:
+            self._settle(reduction, chunks)
+        body += self.e.take_lines()
+        self._nest(groups, body)
+        self.e.ret()
+        self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
+        symbol = self.e.module.add(self.e)
+        return Call(symbol, self._arguments, extent, chunks, self._partials)
+
+    def _point(self, equation: Equation) -> None:
+        var = equation.outputs[0]
+        self._work += self._written(var.type.shape) * (
+            1 if equation.primitive.name in _CHEAP else _DEAR
+        )
+        target = self._frame.allocated(var) if self._frame.stores(var) else None
+        for index in places(var.type.shape, self._terms):
+            value = self.value(var, index)
+            if target is not None:
+                place = linear(index, target.strides).plus(target.offset)
+                self.e.store(self.passed_pointer(target), value, self.offset(place))
+
+    def _written(self, shape: Sequence[int]) -> int:
+        """Return how many elements one turn of the loops computes."""
+        total = 1
+        for axis, length in enumerate(shape):
+            total *= 1 if axis in loop_axes(shape) else length
+        return total
+
+    def _reduce(self, equation: Equation) -> None:
+        """Compute what is reduced; gather it in registers, if all loops that are kept are outer."""
+        space = space_of(equation)
+        loops = loop_axes(space.shape)
+        kept = [number for number, axis in enumerate(loops) if axis in space.kept]
+        depth = len(kept) if kept == list(range(len(kept))) else None
+        target = self._frame.allocated(equation.outputs[0])
+        reduction = _Reduction(space, kept, depth, target)
+        self._reductions.append(reduction)
+        self._work += self._written(space.shape)
+        for index in places(space.shape, self._terms):
+            place = tuple(index[axis] for axis in space.kept)
+            term = space.value(self, index)
+            if depth is None:
+                reduction.terms.append((place, term))
+                continue
+            slot = reduction.slots.get(place)
+            if slot is None:
+                slot = self.e.slot(space.dtype)
+                reduction.slots[place] = slot
+            self.e.set(slot, self._combined(space, self.e.get(slot), term))
+
+    def _combined(self, space: Space, x: Value, y: Value) -> Value:
+        before, self.e.flags = self.e.flags, REDUCING
+        found = combined(self.e, space.operation, x, y)
+        self.e.flags = before
+        return found
+
+    def _settle(self, reduction: _Reduction, chunks: int) -> None:
+        """Choose where the result goes; gather it there, if it does not fit registers."""
+        target = reduction.target
+        if chunks > 1 and 0 not in reduction.kept:
+            scratch = self._frame.scratch(target.dtype, (chunks, *target.shape))
+            self._partials.append(Partial(reduction.space, target, scratch, chunks))
+            reduction.memory = scratch.view(target.shape, scratch.strides[1:])
+            reduction.partial = True
+        memory = reduction.memory
+        for place, term in reduction.terms:
+            offset = self._in_own_part(
+                reduction, self.offset(linear(place, memory.strides).plus(memory.offset))
+            )
+            pointer = self.passed_pointer(memory)
+            old = self.e.load(pointer, memory.dtype, offset)
+            self.e.store(pointer, self._combined(reduction.space, old, term), offset)
+
+    def _in_own_part(self, reduction: _Reduction, offset: Value) -> Value:
+        """Move an offset to the part of the scratch memory that belongs to the chunk."""
+        if not reduction.partial:
+            return offset
+        size = self.e.constant(INT64, math.prod(reduction.memory.shape))
+        return self.e.add(offset, self.e.mul(Value(INT64, "%chunk"), size))
+
+    # --- loops ---------------------------------------------------------------------------
+
+    def _merged(self) -> list[_Group]:
+        """Put neighbouring loops together where every address treats them as one."""
+        cuts = {reduction.depth for reduction in self._reductions}
+        for reduction in self._reductions:
+            if reduction.depth is None:
+                cuts |= {number for kept in reduction.kept for number in (kept, kept + 1)}
+        groups: list[_Group] = []
+        for number, term in enumerate(self._terms):
+            if groups and number not in cuts and self._continues(groups[-1], term):
+                groups[-1].terms.append(term)
+                groups[-1].extent *= term.extent
+            else:
+                groups.append(_Group([term], term.extent, number))
+        return groups
+
+    def _continues(self, group: _Group, term: Term) -> bool:
+        for place in self._offsets:
+            coefficients = dict(place.terms)
+            outer, inner = coefficients.get(group.terms[-1], 0), coefficients.get(term, 0)
+            if term.extent != 1 and outer != inner * term.extent:
+                return False
+        return True
+
+    def _chunks(self, extent: int) -> int:
+        total = self._work
+        for term in self._terms:
+            total *= term.extent
+        chunks = max(1, min(extent, _MOST_CHUNKS, total // _CHUNK_WORK))
+        return -(-extent // -(-extent // chunks)) if extent else 1
+
+    def _nest(self, groups: Sequence[_Group], body: list[str]) -> None:
+        """Write the loops, what reductions begin and end with, and the body in the middle."""
+        open_loops: list[contextlib.ExitStack] = []
+        for level, group in enumerate(groups):
+            self._begin(group.first, groups)
+            bounds: tuple[Value | int, Value | int] = (0, group.extent)
+            if level == 0:
+                bounds = (Value(INT64, "%begin"), Value(INT64, "%end"))
+            stack = contextlib.ExitStack()
+            group.name = stack.enter_context(self.e.loop(*bounds)).name
+            open_loops.append(stack)
+        for place, name in self._offsets.items():
+            self._compute(place, name, groups)
+        self.e.put_lines(body)
+        for group in reversed(groups):
+            open_loops.pop().close()
+            for reduction in self._reductions:
+                if reduction.depth == group.first:
+                    self._end(reduction, groups)
+
+    def _begin(self, number: int, groups: Sequence[_Group]) -> None:
+        """Write what reductions begin with, before the loop of this number."""
+        for reduction in self._reductions:
+            space = reduction.space
+            start = self.e.constant(space.dtype, identity(space.operation, space.dtype))
+            if reduction.depth == number:
+                for slot in reduction.slots.values():
+                    self.e.set(slot, start)
+            elif reduction.depth is None:
+                gone = (n for n in range(len(self._terms)) if n not in reduction.kept)
+                if number == next(gone):
+                    self._fill(reduction, start, number, groups)
+
+    def _fill(
+        self, reduction: _Reduction, start: Value, number: int, groups: Sequence[_Group]
+    ) -> None:
+        """Fill the result in memory, as far as the loops that are open do not choose a part."""
+        memory, space = reduction.memory, reduction.space
+        fresh = {n: Term(self._terms[n].extent) for n in reduction.kept if n > number}
+        terms = [fresh.get(n, term) for n, term in enumerate(self._terms)]
+        with contextlib.ExitStack() as stack:
+            for term in fresh.values():
+                term.name = stack.enter_context(self.e.loop(0, term.extent)).name
+            kept = {tuple(i[axis] for axis in space.kept) for i in places(space.shape, terms)}
+            for index in sorted(kept, key=repr):
+                place = linear(index, memory.strides).plus(memory.offset)
+                offset = self._in_own_part(reduction, self._affine_value(place, groups))
+                self.e.store(self.passed_pointer(memory), start, offset)
+
+    def _end(self, reduction: _Reduction, groups: Sequence[_Group]) -> None:
+        """Store what was gathered in registers."""
+        memory = reduction.memory
+        for index, slot in reduction.slots.items():
+            place = linear(index, memory.strides).plus(memory.offset)
+            offset = self._in_own_part(reduction, self._affine_value(place, groups))
+            self.e.store(self.passed_pointer(memory), self.e.get(slot), offset)
+
+    def _affine_value(self, place: Affine, groups: Sequence[_Group]) -> Value:
+        if place.known:
+            return self.e.constant(INT64, place.constant)
+        name = self.e.fresh("o")
+        self._compute(place, name, groups)
+        return Value(INT64, name)
+
+    def _compute(self, place: Affine, name: str, groups: Sequence[_Group]) -> None:
+        """Write the sum of the counters of the loops, times their coefficients."""
+        coefficients = dict(place.terms)
+        parts = []
+        for group in groups:
+            factor = coefficients.pop(group.terms[-1], 0)
+            for term in group.terms[:-1]:
+                coefficients.pop(term, None)
+            if factor:
+                parts.append((group.name, factor))
+        parts += [(term.name, factor) for term, factor in coefficients.items()]
+        total = ""
+        for counter, factor in parts:
+            scaled = counter if factor == 1 else self.e.assign(f"mul nsw i64 {counter}, {factor}")
+            total = scaled if not total else self.e.assign(f"add nsw i64 {total}, {scaled}")
+        self.e.line(f"{name} = add nsw i64 {total}, {place.constant}")
+
+
+@dataclass(eq=False)
+class _Group:
+    """Loops that run as one."""
+
+    terms: list[Term]
+    extent: int
+    first: int
+    name: str = ""

@@ -1,0 +1,293 @@
+"""A graph as one native function: its arguments, its memory, its calls of Python and of threads.
+
+The function is ``i32 program(ptr arguments, ptr arena, ptr callback)``. ``arguments`` points to the
+addresses of the inputs, then of the outputs, then of large constants; ``arena`` to the memory
+for everything in between. ``callback(i64 number, ptr addresses)`` evaluates an equation in Python.
+The result is 0, or 1 after a callback failed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clew.core.graph import Equation, Graph
+from clew.core.tape import TapeType
+from clew.core.types import Type
+from clew.evaluate.native.arena import Arena
+from clew.evaluate.native.emitter import BOOL, Emitter, Module, Value
+from clew.evaluate.native.frame import Frame
+from clew.evaluate.native.opaque import write_opaque
+from clew.evaluate.native.spaces import SMALL_SIZE
+from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
+from clew.evaluate.native.tapes import HEADER, ZeroTape
+from clew.evaluate.native.toolchain import compiled
+
+_HEADER_SIZE = 24
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p)
+_ENTRY = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, use_errno=False
+)
+
+
+class NoNativeForm(Exception):
+    """A graph that holds something which native code cannot run."""
+
+
+@dataclass(frozen=True)
+class Callout:
+    """An equation that Python evaluates, with the types of what it reads and writes."""
+
+    equation: Equation
+    operands: tuple[Type, ...]
+    results: tuple[Type, ...]
+
+
+class Program:
+    """A graph while it is written: the module, the memory plan, constants and callouts."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.module = Module()
+        self.arena = Arena()
+        self.constants: list[np.ndarray] = []
+        self.callouts: list[Callout] = []
+        self._inputs = list(graph.inputs)
+        self._outputs = [atom.type for atom in graph.outputs]
+        parameters = [
+            ("ptr", "arguments", "noalias"),
+            ("ptr", "arena", "noalias"),
+            ("ptr", "callback", ""),
+        ]
+        self.e = Emitter(self.module, "program", parameters, "i32", linkage="")
+        self._places: dict[int, str] = {}
+        self._headers = 0
+        inputs = [self._argument(i, var.type) for i, var in enumerate(self._inputs)]
+        first = len(inputs)
+        outputs = [self._argument(first + i, kind) for i, kind in enumerate(self._outputs)]
+        Frame(self, self.e, graph).run(inputs, outputs)
+        self._end()
+
+    def _end(self) -> None:
+        """Free what the tapes hold, whether the program ran to its end or failed."""
+        e = self.e
+        good = e.label
+        e.line("br label %end")
+        e.start("failed", falls_through=False)
+        e.start("end")
+        status = e.assign(f"phi i32 [ 0, %{good} ], [ 1, %failed ]")
+        if self._headers:
+            size = self._headers * _HEADER_SIZE
+            e.reserve(f"%tapes = alloca [{self._headers} x {HEADER}]")
+            e.reserve(f"call void @llvm.memset.p0.i64(ptr %tapes, i8 0, i64 {size}, i1 false)")
+            self.module.declare("llvm.memset", "void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+            self.module.declare("free", "void @free(ptr)")
+            for number in range(self._headers):
+                place = e.assign(f"getelementptr inbounds {HEADER}, ptr %tapes, i64 {number}")
+                data = e.assign(f"load ptr, ptr {place}")
+                e.line(f"call void @free(ptr {data})")
+        e.ret(f"i32 {status}")
+        self.module.add(e)
+
+    def _argument(self, number: int, kind: Type) -> Memory:
+        place = self.e.at_entry(f"getelementptr inbounds ptr, ptr %arguments, i64 {number}")
+        return contiguous(kind.dtype, kind.shape, self.e.at_entry(f"load ptr, ptr {place}"))
+
+    # --- what frames ask for -------------------------------------------------------------
+
+    def constant(self, kind: Type, array: Any) -> Any:
+        """Return where a constant is: in the code if it is small, else behind an argument."""
+        if isinstance(kind, TapeType):
+            if array.items is not None:
+                raise NoNativeForm("a constant tape")
+            return ZeroTape(kind.element)
+        array = np.ascontiguousarray(array)
+        if (array.size and not array.any()) or (array.size > 1 and (array == array.flat[0]).all()):
+            value = self.e.constant(kind.dtype, array.flat[0])
+            return Splat(kind.dtype, kind.shape, value)
+        if array.size <= SMALL_SIZE:
+            values = tuple(self.e.constant(kind.dtype, x) for x in array.ravel())
+            return Registers(kind.dtype, kind.shape, values)
+        self.constants.append(array)
+        number = len(self._inputs) + len(self._outputs) + len(self.constants) - 1
+        return self._argument(number, kind)
+
+    def buffer(self, e: Emitter, dtype: np.dtype, shape: Sequence[int]) -> Memory:
+        """Return memory in the arena; give its ``buffer`` back to ``arena.release``."""
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        start = self.arena.allocate(size)
+        pointer = self._places.get(start)
+        if pointer is None:
+            pointer = e.at_entry(f"getelementptr inbounds i8, ptr %arena, i64 {start}")
+            self._places[start] = pointer
+        return contiguous(dtype, tuple(shape), pointer, start)
+
+    def parallel(
+        self,
+        e: Emitter,
+        symbol: str,
+        arguments: Sequence[tuple[str, str]],
+        extent: int,
+        size: int,
+        chunks: int,
+    ) -> None:
+        """Call a kernel for all its chunks, on as many threads as there are."""
+        context = e.at_entry(f"alloca [{max(1, len(arguments))} x i64]")
+        inner = Emitter(
+            self.module,
+            self.module.fresh("chunk"),
+            [("ptr", "context", ""), ("i64", "chunk", ""), ("i64", "worker", "")],
+        )
+        given = []
+        for number, (kind, name) in enumerate(arguments):
+            place = e.assign(f"getelementptr inbounds i64, ptr {context}, i64 {number}")
+            e.line(f"store {kind} {name}, ptr {place}")
+            place = inner.assign(f"getelementptr inbounds i64, ptr %context, i64 {number}")
+            given.append(f"{kind} {inner.assign(f'load {kind}, ptr {place}')}")
+        begin = inner.assign(f"mul nsw i64 %chunk, {size}")
+        end = inner.assign(f"add nsw i64 {begin}, {size}")
+        end = inner.intrinsic("llvm.smin.i64", "i64", f"i64 {end}", f"i64 {extent}")
+        inner.line(
+            f"call void {symbol}({', '.join([*given, f'i64 {begin}', f'i64 {end}', 'i64 %chunk'])})"
+        )
+        inner.ret()
+        trampoline = self.module.add(inner)
+        self.run_chunks(e, trampoline, context, chunks)
+
+    def run_chunks(self, e: Emitter, function: str, context: str, chunks: int) -> None:
+        """Call ``function(context, chunk, worker)`` for every chunk."""
+        self.module.declare("clew_parallel", "void @clew_parallel(ptr, ptr, i64)")
+        e.line(f"call void @clew_parallel(ptr {function}, ptr {context}, i64 {chunks})")
+
+    def write_opaque(self, frame: Frame, equation: Equation) -> None:
+        """Write an equation that is not made of loops over elements."""
+        write_opaque(self, frame, equation)
+
+    def call_out(self, frame: Frame, equation: Equation) -> None:
+        """Have Python evaluate an equation, on copies of its operands in row-major order."""
+        for atom in (*equation.inputs, *equation.outputs):
+            if isinstance(atom.type, TapeType):
+                raise NoNativeForm(f"{equation.primitive.name} of tapes, at {equation.where}")
+        operands = [frame.packed(frame.storage(atom)) for atom in equation.inputs]
+        results = [frame.allocated(var) for var in equation.outputs]
+        self.call_python(equation, operands, results)
+        for var, memory in zip(equation.outputs, results, strict=True):
+            frame.define(var, frame.settled(memory))
+
+    def call_python(
+        self, equation: Equation, operands: Sequence[Memory], results: Sequence[Memory]
+    ) -> None:
+        """Write the call for an equation whose operands and results are in memory."""
+        e = self.e
+        number = len(self.callouts)
+        types = [tuple(Type(x.shape, x.dtype) for x in group) for group in (operands, results)]
+        self.callouts.append(Callout(equation, *types))
+        every = [*operands, *results]
+        table = e.at_entry(f"alloca [{max(1, len(every))} x ptr]")
+        for i, memory in enumerate(every):
+            start = e.address(memory.pointer, memory.dtype, memory.offset)
+            place = e.assign(f"getelementptr inbounds ptr, ptr {table}, i64 {i}")
+            e.line(f"store ptr {start}, ptr {place}")
+        status = e.assign(f"call i32 %callback(i64 {number}, ptr {table})")
+        self.leave_if(Value(BOOL, e.assign(f"icmp ne i32 {status}, 0")))
+
+    def frame(self, graph: Graph) -> Frame:
+        """Return a frame for a graph inside this one."""
+        return Frame(self, self.e, graph)
+
+    def pointer_slot(self) -> str:
+        """Return a place for an address."""
+        return self.e.at_entry("alloca ptr")
+
+    def tape_header(self) -> str:
+        """Return the header of a tape, empty when the program begins and freed when it ends."""
+        self._headers += 1
+        return self.e.at_entry(
+            f"getelementptr inbounds {HEADER}, ptr %tapes, i64 {self._headers - 1}"
+        )
+
+    def over_budget(self, failed: Value, header: str, size: int) -> None:
+        """Leave if a tape may not grow."""
+        self.leave_if(failed)
+
+    def leave_if(self, condition: Value) -> None:
+        """End the program with a failure if a condition holds."""
+        after = self.e.new_label("go")
+        self.e.line(f"br i1 {condition.name}, label %failed, label %{after}")
+        self.e.start(after, falls_through=False)
+
+
+class Native:
+    """A compiled graph: call it with arrays of the types it was made for."""
+
+    def __init__(self, graph: Graph, level: int = 3) -> None:
+        program = Program(graph)
+        self.inputs = [var.type for var in graph.inputs]
+        self.outputs = [atom.type for atom in graph.outputs]
+        self.text = program.module.text()
+        self.callouts = program.callouts
+        self.arena = program.arena.size
+        self._constants = program.constants
+        self._library = compiled(self.text, ["program"], level)
+        self._entry = _ENTRY(self._library.address("program"))
+        self._fixed = [array.ctypes.data for array in program.constants]
+        self._arenas: list[np.ndarray] = []
+        self._failed = threading.local()
+        self._callback = _CALLBACK(self._evaluated)
+        self._callback_address = ctypes.cast(self._callback, ctypes.c_void_p)
+
+    def __call__(self, *arguments: Any) -> list[Any]:
+        """Return the outputs, new arrays."""
+        arrays = [
+            np.ascontiguousarray(x, dtype=kind.dtype).reshape(kind.shape)
+            for x, kind in zip(arguments, self.inputs, strict=True)
+        ]
+        results = [np.empty(kind.shape, kind.dtype) for kind in self.outputs]
+        addresses = [x.ctypes.data for x in (*arrays, *results)]
+        table = (ctypes.c_void_p * (len(addresses) + len(self._fixed)))(*addresses, *self._fixed)
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = np.empty(self.arena + 64, np.uint8)
+        start = -(-arena.ctypes.data // 64) * 64
+        status = self._entry(ctypes.addressof(table), start, self._callback_address)
+        self._arenas.append(arena)
+        if status:
+            raise self._failed.error
+        return [x[()] for x in results]
+
+    def _evaluated(self, number: int, addresses: int) -> int:
+        """Evaluate an equation for the native code."""
+        callout = self.callouts[number]
+        count = len(callout.operands) + len(callout.results)
+        pointers = (ctypes.c_void_p * count).from_address(addresses)
+        try:
+            arrays = [
+                _array(kind, pointer)
+                for kind, pointer in zip(
+                    (*callout.operands, *callout.results), pointers, strict=True
+                )
+            ]
+            operands = [x[()] for x in arrays[: len(callout.operands)]]
+            equation = callout.equation
+            with np.errstate(all="ignore"):
+                found = equation.primitive.eval(np, *operands, **equation.params)
+            found = found if equation.primitive.multiple else (found,)
+            for array, value in zip(arrays[len(callout.operands) :], found, strict=True):
+                array[...] = value
+        except BaseException as error:
+            self._failed.error = error
+            return 1
+        return 0
+
+
+def _array(kind: Type, pointer: int | None) -> np.ndarray:
+    size = kind.size * kind.dtype.itemsize
+    if not size:
+        return np.empty(kind.shape, kind.dtype)
+    raw = (ctypes.c_byte * size).from_address(pointer)  # type: ignore[arg-type]
+    return np.frombuffer(raw, kind.dtype).reshape(kind.shape)

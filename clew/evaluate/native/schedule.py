@@ -1,0 +1,345 @@
+"""From equations to steps: what is computed together in one pass, in which order, what is stored.
+
+Point equations and reductions over the same loops are put into one :class:`Kernel`, values,
+adjoints and sums together, as long as no value is needed at another place than the one where it
+was just computed, and nothing has to run in between. Equations on a few numbers run in
+registers. Everything else runs by itself.
+
+Sets of steps are Python integers, a bit for each step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from clew.core.graph import Atom, Equation, Graph, Var
+from clew.evaluate.native.affine import Affine, Index, Term
+from clew.evaluate.native.spaces import (
+    SMALL_SIZE,
+    broadcast_index,
+    kind_of,
+    loop_axes,
+    places,
+    source_index,
+    space_of,
+    update_place,
+)
+
+_LARGEST_KERNEL = 600
+_HORIZONTAL = 8
+"""Kernels looked at, from the latest, for one that an equation could join without reading it."""
+
+
+@dataclass(eq=False)
+class Step:
+    """Equations that run together: ``registers``, ``kernel`` or ``opaque``."""
+
+    kind: str
+    number: int
+    equations: list[Equation] = field(default_factory=list)
+    extents: tuple[int, ...] = ()
+    after: int = 0
+    """The steps that must have run, all of them, as bits."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps in order, and the variables that must be stored when their step has run."""
+
+    steps: list[Step]
+    stored: set[Var]
+    maker: dict[Var, Equation]
+    """The equation of every variable; views and points not stored are written where read."""
+    reads: dict[Equation, list[Var]]
+    """What the equation reads when its step runs, behind views."""
+
+
+def schedule(graph: Graph) -> Schedule:
+    """Return the steps of a graph.
+
+    >>> import clew, numpy as np
+    >>> graph = clew.trace(lambda x: np.sum(np.sin(x) * x))(np.ones(100))
+    >>> [(step.kind, len(step.equations)) for step in schedule(graph).steps]
+    [('kernel', 3)]
+    """
+    return _Scheduler(graph).run()
+
+
+class _Scheduler:
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._maker: dict[Var, Equation] = {}
+        self._kind: dict[Var, str] = {}
+        self._step_of: dict[Var, Step] = {}
+        self._steps: list[Step] = []
+        self._kernels: list[Step] = []
+        self._stored: set[Var] = set()
+        self._reads: dict[Equation, list[tuple[Var, bool]]] = {}
+
+    def run(self) -> Schedule:
+        for equation in self._graph.equations:
+            self._place(equation)
+        for atom in self._graph.outputs:
+            if type(atom) is Var:
+                self._store(atom)
+        for step in self._steps:
+            for equation in step.equations:
+                self._store_reads(step, equation)
+        reads = {equation: self._read_by(equation) for equation in self._graph.equations}
+        return Schedule(self._ordered(), self._stored, self._maker, reads)
+
+    def _read_by(self, equation: Equation) -> list[Var]:
+        known = self._reads.get(equation)
+        if known is not None:
+            return [var for var, _ in known]
+        sources = [self._source(atom) for atom in equation.inputs]
+        return [atom for atom in sources if type(atom) is Var]
+
+    # --- placing -------------------------------------------------------------------------
+
+    def _place(self, equation: Equation) -> None:
+        self._maker.update(dict.fromkeys(equation.outputs, equation))
+        kind = kind_of(equation)
+        if kind == "view" and not self._must_move(equation):
+            self._kind[equation.outputs[0]] = "view"
+            return
+        if kind == "view":  # a reshape that no index can express: the operand is laid out first
+            self._kind[equation.outputs[0]] = "moved"
+            self._store(equation.inputs[0])
+            return
+        for var in equation.outputs:
+            self._kind[var] = kind
+        if kind == "opaque":
+            self._alone(equation, kind)
+        elif self._in_registers(equation, kind):
+            self._alone(equation, "registers")
+        else:
+            self._fused(equation, kind)
+
+    def _must_move(self, equation: Equation) -> bool:
+        if equation.primitive.name != "reshape" or not equation.outputs[0].type.size:
+            return False
+        source = equation.inputs[0]
+        if type(source) is not Var or self._kind.get(source) not in ("view", "point"):
+            return False
+        shape = equation.outputs[0].type.shape
+        terms = [Term(shape[axis]) for axis in loop_axes(shape)]
+        place = next(iter(places(shape, terms)))
+        index = source_index(equation, place)
+        return index is None or self._is_moved(source, index)
+
+    def _is_moved(self, source: Atom, index: Index) -> bool:
+        """Whether a view further on the way is not affine for this index."""
+        while type(source) is Var and self._kind.get(source) == "view":
+            maker = self._maker[source]
+            found = source_index(maker, index)
+            if found is None:
+                return True
+            source, index = maker.inputs[0], found
+        return False
+
+    def _in_registers(self, equation: Equation, kind: str) -> bool:
+        if equation.outputs[0].type.size > SMALL_SIZE:
+            return False
+        if kind == "reduce" and math.prod(space_of(equation).shape) > 4 * SMALL_SIZE:
+            return False
+        for atom in equation.inputs:
+            if type(atom) is Var and atom.type.size > SMALL_SIZE and self._virtual(atom):
+                return False
+        return True
+
+    def _virtual(self, atom: Var) -> bool:
+        """Whether a value is not stored yet, and may never be."""
+        while self._kind.get(atom) == "view":
+            source = self._maker[atom].inputs[0]
+            if type(source) is not Var:
+                return False
+            atom = source
+        return self._kind.get(atom) == "point" and self._step_of[atom].kind == "kernel"
+
+    def _alone(self, equation: Equation, kind: str) -> None:
+        step = Step(kind, len(self._steps), [equation])
+        self._steps.append(step)
+        self._step_of.update(dict.fromkeys(equation.outputs, step))
+        for atom in equation.inputs:
+            step.after |= self._sources_after(atom)
+
+    def _sources_after(self, atom: Atom) -> int:
+        return self._until(self._source(atom))
+
+    def _source(self, atom: Atom) -> Atom:
+        """Return what a value is a view of."""
+        while type(atom) is Var and self._kind.get(atom) in ("view", "moved"):
+            atom = self._maker[atom].inputs[0]
+        return atom
+
+    def _until(self, atom: Atom) -> int:
+        step = self._step_of.get(atom) if type(atom) is Var else None
+        return 0 if step is None else step.after | (1 << step.number)
+
+    # --- fusing ----------------------------------------------------------------------------
+
+    def _fused(self, equation: Equation, kind: str) -> None:
+        extents = _extents(equation, kind)
+        reads = self._reads_of(equation, kind, extents)
+        self._reads[equation] = reads
+        step = self._kernel_to_join(extents, reads)
+        if step is None:
+            step = Step("kernel", len(self._steps), [], extents)
+            self._steps.append(step)
+            self._kernels.append(step)
+        step.equations.append(equation)
+        self._step_of[equation.outputs[0]] = step
+        new = 0
+        for var, _ in reads:
+            new |= self._until(var)
+        new &= ~(1 << step.number) & ~step.after
+        if new:
+            bit = 1 << step.number
+            step.after |= new
+            for other in self._steps:
+                if other.after & bit:
+                    other.after |= new
+
+    def _kernel_to_join(
+        self, extents: tuple[int, ...], reads: list[tuple[Var, bool]]
+    ) -> Step | None:
+        """Return the latest kernel with these loops that the equation can be part of."""
+        own = {id(step): step for var, _ in reads if (step := self._step_of.get(var)) is not None}
+        nearby = [step for step in own.values() if step.kind == "kernel"]
+        seen = {id(step) for step in nearby}
+        nearby += [s for s in self._kernels[-_HORIZONTAL:] if id(s) not in seen]
+        nearby.sort(key=lambda step: -step.number)
+        for step in nearby:
+            if step.extents == extents and len(step.equations) < _LARGEST_KERNEL:
+                if self._can_join(step, reads):
+                    return step
+        return None
+
+    def _can_join(self, step: Step, reads: list[tuple[Var, bool]]) -> bool:
+        bit = 1 << step.number
+        for var, aligned in reads:
+            source = self._step_of.get(var)
+            if source is step:
+                if not aligned:
+                    return False
+            elif source is not None and source.after & bit:
+                return False
+        return True
+
+    def _reads_of(
+        self, equation: Equation, kind: str, extents: tuple[int, ...]
+    ) -> list[tuple[Var, bool]]:
+        """Return what an equation reads behind views, and whether at the same place."""
+        terms = [Term(extent) for extent in extents]
+        found: dict[Var, bool] = {}
+        for atom, index in operand_indices(equation, kind, terms):
+            self._resolve(atom, index, terms, found)
+        return list(found.items())
+
+    def _resolve(
+        self, atom: Atom, index: Index | None, terms: list[Term], found: dict[Var, bool]
+    ) -> None:
+        while type(atom) is Var and self._kind.get(atom) == "view" and index is not None:
+            maker = self._maker[atom]
+            moved = source_index(maker, index)
+            if moved is None:
+                self._store(maker.inputs[0])
+                self._kind[atom] = "moved"
+                break
+            atom, index = maker.inputs[0], moved
+        if type(atom) is not Var:
+            return
+        moved_view = self._kind.get(atom) in ("view", "moved")
+        source = self._source(atom)
+        if type(source) is not Var:
+            return
+        if moved_view or index is None:
+            found[source] = False
+            return
+        aligned = self._kind.get(source) == "point" and _is_aligned(source, index, terms)
+        found[source] = found.get(source, True) and aligned
+
+    # --- storing ---------------------------------------------------------------------------
+
+    def _store(self, atom: Atom) -> None:
+        source = self._source(atom)
+        if type(source) is Var and source in self._step_of:
+            self._stored.add(source)
+
+    def _store_reads(self, step: Step, equation: Equation) -> None:
+        reads = self._reads.get(equation)
+        if reads is None:
+            for atom in equation.inputs:
+                self._store(atom)
+            return
+        for var, aligned in reads:
+            if not aligned or self._step_of.get(var) is not step:
+                self._store(var)
+
+    # --- ordering --------------------------------------------------------------------------
+
+    def _ordered(self) -> list[Step]:
+        """Sort by what must run before, otherwise as the equations stand."""
+        place = {equation: i for i, equation in enumerate(self._graph.equations)}
+        ready = sorted(self._steps, key=lambda step: (step.after.bit_count(), step.number))
+        for step in ready:
+            step.equations.sort(key=place.__getitem__)
+        return ready
+
+
+def _extents(equation: Equation, kind: str) -> tuple[int, ...]:
+    shape = space_of(equation).shape if kind == "reduce" else equation.outputs[0].type.shape
+    return tuple(shape[axis] for axis in loop_axes(shape))
+
+
+def _is_aligned(var: Var, index: Index, terms: list[Term]) -> bool:
+    axes = loop_axes(var.type.shape)
+    if len(axes) != len(terms):
+        return False
+    for axis, each in enumerate(index):
+        if axis not in axes and not each.known:
+            return False
+    return all(index[axis] == Affine.of(t) for axis, t in zip(axes, terms, strict=True))
+
+
+def operand_indices(
+    equation: Equation, kind: str, terms: list[Term]
+) -> Iterator[tuple[Any, Index | None]]:
+    """Yield the operands of an equation in a kernel, with where they are read."""
+    name = equation.primitive.name
+    if kind == "reduce" or name in ("sum", "prod", "max", "min", "any", "all", "contract"):
+        space = space_of(equation)
+        for index in places(space.shape, terms):
+            for atom, axes in zip(space.atoms, space.axes_of, strict=True):
+                yield atom, tuple(index[axis] for axis in axes)
+        return
+    for index in places(equation.outputs[0].type.shape, terms):
+        if name == "gather":
+            yield equation.inputs[0], None
+            rank = equation.inputs[1].type.ndim
+            for atom in equation.inputs[1:]:
+                yield atom, index[:rank]
+        elif name == "concatenate":
+            yield from _joined_operand(equation, index)
+        elif name == "update":
+            place = update_place(equation, index)
+            atom = equation.inputs[0 if place is None else 1]
+            yield atom, index if place is None else place
+        else:
+            for atom in equation.inputs:
+                yield atom, broadcast_index(index, atom.type.shape)
+
+
+def _joined_operand(equation: Equation, index: Index) -> Iterator[tuple[Any, Index]]:
+    axis = equation.params["axis"]
+    place = index[axis].constant
+    for atom in equation.inputs:
+        length = atom.type.shape[axis]
+        if place < length:
+            yield atom, (*index[:axis], Affine(place), *index[axis + 1 :])
+            return
+        place -= length
