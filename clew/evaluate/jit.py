@@ -117,19 +117,28 @@ class Cache:
         types = tuple(type_of(leaf) for leaf in leaves)
         key = (len(args), tuple(kwargs), tuple(structure for _, structure in flat), types)
         signature = self.signatures.get(key)
-        if signature is not None and signature.tree is not None:
-            with np.errstate(all="ignore"):
-                found = signature.tree.find(_settled(leaves))
+        if signature is not None:
+            found = self._found(signature, leaves)
             if found is not None:
                 self._count(found[0])
                 return found[0].structure.unflatten(found[1])
         return self._traced(key, types, call_of(self.function, args, kwargs), leaves)
+
+    @staticmethod
+    def _found(signature: Signature, leaves: list[Any]) -> Any:
+        if signature.tree is None:
+            return None
+        with np.errstate(all="ignore"):
+            return signature.tree.find(_settled(leaves))
 
     def _traced(self, key: Any, types: Sequence[Type], call: Call, leaves: list[Any]) -> Any:
         recording = record(call.function, call.trees)
         graph = simplify(recording.graph)
         if not recording.captured:  # else it holds values of a trace that will end
             self._take(key, types, call, Path(graph, recording.structure))
+            found = self._found(self.signatures[key], leaves)
+            if found is not None:
+                return found[0].structure.unflatten(found[1])
         with np.errstate(all="ignore"):
             results = run(graph, [*leaves, *recording.captured])
         return recording.structure.unflatten(results)

@@ -7,8 +7,9 @@ at its leaf, when it is certain that the path is the right one.
 
 from __future__ import annotations
 
+import functools
 import linecache
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from clew.core import pytree
 from clew.core.graph import Atom, Equation, Graph, Var, interpret
 from clew.core.program import program
 from clew.core.source import Where
+from clew.evaluate.native.run import native
 from clew.evaluate.numbering import Numbering
 from clew.trace import GuardFailed
 from clew.trace.guards import Expected
@@ -105,22 +107,29 @@ def bodies_of(equation: Equation) -> list[Graph]:
 
 
 class Stretch:
-    """Equations that run together, between two guards: interpreted once, compiled after that."""
+    """Equations that run together, between two guards: native code, or the reference evaluator."""
 
-    __slots__ = ("_again", "graph")
+    __slots__ = ("graph", "run_on")
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._again = False
+        self.run_on: Any = None
 
-    def run(self, values: dict[Var, Any]) -> list[Any]:
+    def run(self, values: dict[Var, Any]) -> Sequence[Any]:
         """Return the outputs for the values of the inputs."""
-        graph = self.graph
-        operands = [values[var] for var in graph.inputs]
-        if self._again and len(graph.equations) <= _LARGEST_PROGRAM:
-            return program(graph)(np, *operands)
-        self._again = True
-        return interpret(graph, operands, _applied)
+        if self.run_on is None:
+            self.run_on = _runner(self.graph)
+        return self.run_on(*[values[var] for var in self.graph.inputs])
+
+
+def _runner(graph: Graph) -> Callable[..., Sequence[Any]]:
+    """Return what runs a graph."""
+    compiled = native(graph) if graph.equations else None
+    if compiled is not None:
+        return compiled
+    if len(graph.equations) <= _LARGEST_PROGRAM:
+        return functools.partial(program(graph), np)
+    return lambda *operands: interpret(graph, operands, _applied)
 
 
 def _applied(equation: Equation, operands: list[Any]) -> Any:

@@ -40,6 +40,9 @@ def test_a_path_for_every_number_of_trips():
     assert [float(fast(float(n))) for n in range(1, 10)] == expected
     assert len(ran) == 9
 
+ROUNDING = 1e-13
+"""Native code rounds a product and the sum it goes into once, and has its own sine."""
+
 
 def branchy(x, y):
     total = np.sin(x)
@@ -58,7 +61,7 @@ def test_every_branch_is_the_right_one():
     fast = clew.jit(counted)
     generator = np.random.default_rng(0)
     for x, y in generator.uniform(-3, 3, (300, 2)):
-        assert float(fast(x, y)) == float(branchy(x, y))
+        assert float(fast(x, y)) == pytest.approx(float(branchy(x, y)), rel=ROUNDING)
     assert len(ran) == 6
 
 
@@ -95,7 +98,7 @@ def test_conditions_inside_composites_and_checkpoints():
     fast = clew.jit(lambda x: inner(x) + again(x))
     plain = lambda x: (x * 2 if x > 0 else x * 5) + (np.sin(x) if x > 1 else np.cos(x))
     for x in (2.0, 0.5, -1.0, 3.0, 0.25, -2.0):
-        assert float(fast(x)) == plain(x)
+        assert float(fast(x)) == pytest.approx(plain(x), rel=ROUNDING)
 
 
 def test_conditions_inside_loops_on_what_the_loop_holds():
@@ -177,7 +180,7 @@ def test_long_chains_of_conditions():
         return x
 
     for n in (1500, 1500, 1499, 1500):
-        assert float(f(1.0, n)) == plain(1.0, n)
+        assert float(f(1.0, n)) == pytest.approx(plain(1.0, n), rel=ROUNDING)
 
 
 def test_jit_inside_jit_and_inside_grad():

@@ -39,6 +39,12 @@ class Arena:
         self._taken[start] = size
         return start
 
+    def beyond(self, size: int) -> int:
+        """Return the offset of a place that shares nothing with any other, ever."""
+        start = self.size
+        self.size += -(-size // _ALIGNMENT) * _ALIGNMENT
+        return start
+
     def release(self, start: int) -> None:
         """Take a place back."""
         size = self._taken.pop(start)

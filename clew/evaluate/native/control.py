@@ -188,9 +188,12 @@ class _LoopWriter:
         ]
         for number, stack in enumerate(self._stacked):
             targets.append(self._element(number, stack, step))
-        found = frame.run([*carries, *scanned, *self._operands.held], targets)
-        for place, storage in zip(self._carries, found, strict=False):
-            if isinstance(place, _Pair):
+        own = [
+            x if isinstance(p, _Pair) else None for x, p in zip(carries, self._carries, strict=True)
+        ]
+        found = frame.run([*carries, *scanned, *self._operands.held], targets, own)
+        for place, storage, memory in zip(self._carries, found, own, strict=False):
+            if isinstance(place, _Pair) and storage is not memory:
                 place.exchange()
         # All values exist before the first is assigned.
         fresh = [

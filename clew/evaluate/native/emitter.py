@@ -163,6 +163,17 @@ class Slot:
         self.imag = imag
 
 
+@final
+class Aside:
+    """A part of a function written before what comes before it."""
+
+    __slots__ = ("first", "last", "lines")
+
+    def __init__(self, first: str) -> None:
+        self.first = self.last = first
+        self.lines: list[str] = []
+
+
 _COMPARISONS = {
     "eq": ("oeq", "eq", "eq"),
     "ne": ("une", "ne", "ne"),
@@ -234,14 +245,21 @@ class Emitter(NumpyRules):
         self._entry.insert(self._reserved, f"  {text}")
         self._reserved += 1
 
-    def take_lines(self) -> list[str]:
-        """Take away what was written, to put it elsewhere; it may hold no blocks."""
+    @contextmanager
+    def aside(self) -> Iterator[Aside]:
+        """Write a part of the function that is put in its place later."""
         lines, self._lines = self._lines, []
-        return lines
+        label, self._label = self._label, self.new_label("inner")
+        part = Aside(self._label)
+        yield part
+        part.lines, self._lines = self._lines, lines
+        part.last, self._label = self._label, label
 
-    def put_lines(self, lines: list[str]) -> None:
-        """Put lines that were taken away."""
-        self._lines += lines
+    def put(self, part: Aside) -> None:
+        """Put a part that was written aside."""
+        self.start(part.first)
+        self._lines += part.lines
+        self._label = part.last
 
     @staticmethod
     def type_of(value: Value) -> str:
@@ -689,10 +707,12 @@ class Emitter(NumpyRules):
         lowest = self.constant(bits, -(2 ** (8 * bits.itemsize - 1)))
         return self.convert(self.select(fits, raw, lowest), dtype)
 
-    def math(self, name: str, *operands: Value) -> Value:
-        """A function from ``clew.evaluate.native.math``, written inline."""
-        from clew.evaluate.native.math import emit_math
+    def math(self, name: str, *operands: Value) -> Value | None:
+        """A function of ``clew.evaluate.native.math``, written inline; None if it has no such."""
+        from clew.evaluate.native.math import emit_math, has_math
 
+        if not has_math(name, operands[0].dtype):
+            return None
         return emit_math(self, name, operands)
 
     @contextmanager

@@ -46,6 +46,9 @@ class Frame:
         self._allocated: dict[Var, Memory] = {}
         self._targets: dict[Var, Memory] = {}
         self._releases: list[int] = []
+        self._dying: set[Var] = set()
+        self._donated: dict[Var, tuple[Var, Memory]] = {}
+        self._kept_in_place: dict[Var, Memory] = {}
         self.escaping: set[Any] = set()
         """Tapes that the graph returns: what their headers hold must stay."""
         for var, array in graph.constants.items():
@@ -54,22 +57,33 @@ class Frame:
     # --- running -------------------------------------------------------------------------
 
     def run(
-        self, inputs: Sequence[Any], targets: Sequence[Memory | None] | None = None
+        self,
+        inputs: Sequence[Any],
+        targets: Sequence[Memory | None] | None = None,
+        donated: Sequence[Memory | None] = (),
     ) -> list[Any]:
-        """Write the graph; return where its outputs are, in the targets where there are any."""
+        """Write the graph; return where its outputs are, in the targets where there are any.
+
+        The memory of ``donated[i]`` is that of input i, and may become that of output i.
+        """
         for var, storage in zip(self._graph.inputs, inputs, strict=True):
             self._storage[var] = self.settled(storage)
         wanted = list(targets or [None] * len(self._graph.outputs))
         for atom, target in zip(self._graph.outputs, wanted, strict=True):
             if type(atom) is Var and target is not None and atom in self._plan.stored:
                 self._targets.setdefault(atom, target)
+        for var, atom, memory in zip(
+            self._graph.inputs, self._graph.outputs, donated, strict=False
+        ):
+            if memory is not None and type(atom) is Var:
+                self._donated[var] = atom, memory
         last_use = self._last_uses()
         for number, step in enumerate(self._plan.steps):
+            self._dying = set(last_use.get(number, ()))
             self._step(step)
-            for var in last_use.get(number, ()):
+            for var in self._dying:
                 self._release(var)
-        found = [self._result(a, t) for a, t in zip(self._graph.outputs, wanted, strict=True)]
-        return found
+        return [self._result(a, t) for a, t in zip(self._graph.outputs, wanted, strict=True)]
 
     def close(self) -> None:
         """Give back the memory that the frame still holds; its results must have been used."""
@@ -87,7 +101,7 @@ class Frame:
 
     def _result(self, atom: Atom, target: Memory | None) -> Any:
         found = self.storage(atom)
-        if target is None:
+        if target is None or (type(atom) is Var and self._kept_in_place.get(atom) is found):
             return found
         if type(atom) is not Var or self._allocated.get(atom) is not target:
             self.copy(found, target)
@@ -140,7 +154,7 @@ class Frame:
             self._give_back(memory)
 
     def _give_back(self, memory: Memory) -> None:
-        if memory.buffer is not None:
+        if memory.buffer is not None:  # not a target
             self.program.arena.release(memory.buffer)
 
     # --- reading -------------------------------------------------------------------------
@@ -238,6 +252,35 @@ class Frame:
         if isinstance(storage, Memory):
             return storage
         return self._laid_out(storage)
+
+    def in_memory_or_splat(self, storage: Any) -> Memory | Splat:
+        """Return a value that is not in registers."""
+        return storage if isinstance(storage, Splat) else self.in_memory(storage)
+
+    def inherited(self, equation: Equation) -> Memory:
+        """Return memory for a result that begins as a copy of the first operand.
+
+        It is the operand's own, if nobody reads that afterwards.
+        """
+        old, var = equation.inputs[0], equation.outputs[0]
+        if type(old) is Var and old in self._dying and self._root_once(equation, old):
+            heir, memory = self._donated.get(old, (None, None))
+            if heir is var and memory is not None:
+                self._kept_in_place[var] = memory
+                self._allocated[var] = memory
+                return memory
+            held = self._allocated.get(old)
+            if held is not None and held.buffer is not None and var not in self._targets:
+                self._allocated[var] = self._allocated.pop(old)
+                return held
+        target = self.allocated(var)
+        self.copy(self.storage(old), target)
+        return target
+
+    def _root_once(self, equation: Equation, old: Var) -> bool:
+        """Whether no other operand is a view of the first."""
+        others = (atom for atom in equation.inputs[1:] if type(atom) is Var)
+        return all(self._root(atom) is not old for atom in others)
 
     def packed(self, storage: Any) -> Memory:
         """Return a value in memory, in row-major order without gaps."""

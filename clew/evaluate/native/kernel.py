@@ -14,7 +14,7 @@ from typing import Any
 
 from clew.core.graph import Atom, Equation, Var
 from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
-from clew.evaluate.native.emitter import INT64, Emitter, Slot, Value
+from clew.evaluate.native.emitter import INT64, Aside, Emitter, Slot, Value
 from clew.evaluate.native.schedule import Step
 from clew.evaluate.native.spaces import (
     Space,
@@ -200,18 +200,17 @@ class Kernel:
 
     def write(self) -> Call:
         """Write the function and add it to the module."""
-        for equation in self._step.equations:
-            if kind_of(equation) == "reduce":
-                self._reduce(equation)
-            else:
-                self._point(equation)
-        body = self.e.take_lines()
-        groups = self._merged()
-        extent = groups[0].extent if groups else 1
-        chunks = self._chunks(extent)
-        for reduction in self._reductions:
-            self._settle(reduction, chunks)
-        body += self.e.take_lines()
+        with self.e.aside() as body:
+            for equation in self._step.equations:
+                if kind_of(equation) == "reduce":
+                    self._reduce(equation)
+                else:
+                    self._point(equation)
+            groups = self._merged()
+            extent = groups[0].extent if groups else 1
+            chunks = self._chunks(extent)
+            for reduction in self._reductions:
+                self._settle(reduction, chunks)
         self._nest(groups, body)
         self.e.ret()
         self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
@@ -321,7 +320,7 @@ class Kernel:
         chunks = max(1, min(extent, _MOST_CHUNKS, total // _CHUNK_WORK))
         return -(-extent // -(-extent // chunks)) if extent else 1
 
-    def _nest(self, groups: Sequence[_Group], body: list[str]) -> None:
+    def _nest(self, groups: Sequence[_Group], body: Aside) -> None:
         """Write the loops, what reductions begin and end with, and the body in the middle."""
         open_loops: list[contextlib.ExitStack] = []
         for level, group in enumerate(groups):
@@ -334,7 +333,7 @@ class Kernel:
             open_loops.append(stack)
         for place, name in self._offsets.items():
             self._compute(place, name, groups)
-        self.e.put_lines(body)
+        self.e.put(body)
         for group in reversed(groups):
             open_loops.pop().close()
             for reduction in self._reductions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clew.core.graph import Equation
-from clew.evaluate.native import control
+from clew.evaluate.native import control, moving, multiply
 
 
 def write_opaque(program: Any, frame: Any, equation: Equation) -> None:
@@ -21,4 +21,15 @@ _RULES: dict[str, Any] = {
     "remat": control.write_remat,
     "guard": control.write_guard,
     "check": control.write_check,
+    "concatenate": moving.write_concatenate,
+    "update": moving.write_update,
+    "scatter_add": moving.write_scatter,
+    "scatter_set": moving.write_scatter,
+    "cumsum": moving.write_running,
+    "cumprod": moving.write_running,
+    "cummax": moving.write_running,
+    "cummin": moving.write_running,
+    "argmax": moving.write_position,
+    "argmin": moving.write_position,
+    "contract": multiply.write_contract,
 }

@@ -23,9 +23,12 @@ from clew.evaluate.native.arena import Arena
 from clew.evaluate.native.emitter import BOOL, Emitter, Module, Value
 from clew.evaluate.native.frame import Frame
 from clew.evaluate.native.opaque import write_opaque
+from clew.evaluate.native.pool import install
+from clew.evaluate.native.products import Emitted
 from clew.evaluate.native.spaces import SMALL_SIZE
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
 from clew.evaluate.native.tapes import HEADER, ZeroTape
+from clew.evaluate.native.threads import workers
 from clew.evaluate.native.toolchain import compiled
 
 _HEADER_SIZE = 24
@@ -66,6 +69,8 @@ class Program:
         self.e = Emitter(self.module, "program", parameters, "i32", linkage="")
         self._places: dict[int, str] = {}
         self._headers = 0
+        self._scratch = 0
+        self.workers = workers()
         inputs = [self._argument(i, var.type) for i, var in enumerate(self._inputs)]
         first = len(inputs)
         outputs = [self._argument(first + i, kind) for i, kind in enumerate(self._outputs)]
@@ -80,6 +85,9 @@ class Program:
         e.start("failed", falls_through=False)
         e.start("end")
         status = e.assign(f"phi i32 [ 0, %{good} ], [ 1, %failed ]")
+        if self._scratch:
+            start = self.arena.beyond(self._scratch)
+            e.reserve(f"%scratch = getelementptr inbounds i8, ptr %arena, i64 {start}")
         if self._headers:
             size = self._headers * _HEADER_SIZE
             e.reserve(f"%tapes = alloca [{self._headers} x {HEADER}]")
@@ -158,10 +166,41 @@ class Program:
         trampoline = self.module.add(inner)
         self.run_chunks(e, trampoline, context, chunks)
 
+    def parallel_product(self, emitted: Emitted, pointers: Sequence[str], scratch: str) -> None:
+        """Call an emitted product for all its chunks, each worker with scratch of its own."""
+        e = self.e
+        context = e.at_entry("alloca [4 x ptr]")
+        inner = Emitter(
+            self.module,
+            self.module.fresh("chunk"),
+            [("ptr", "context", ""), ("i64", "chunk", ""), ("i64", "worker", "")],
+        )
+        given = []
+        for number, name in enumerate((*pointers, scratch)):
+            place = e.assign(f"getelementptr inbounds ptr, ptr {context}, i64 {number}")
+            e.line(f"store ptr {name}, ptr {place}")
+            place = inner.assign(f"getelementptr inbounds ptr, ptr %context, i64 {number}")
+            given.append(inner.assign(f"load ptr, ptr {place}"))
+        if emitted.scratch:
+            size = f"[{emitted.scratch} x i8]"
+            given[3] = inner.assign(f"getelementptr inbounds {size}, ptr {given[3]}, i64 %worker")
+        arguments = ", ".join(f"ptr {name}" for name in given)
+        inner.line(f"call void {emitted.symbol}({arguments}, i64 %chunk)")
+        inner.ret()
+        self.run_chunks(e, self.module.add(inner), context, emitted.chunks)
+
+    def worker_scratch(self, size: int) -> str:
+        """Return scratch memory for every worker, to be used before the next call only."""
+        self._scratch = max(self._scratch, size * self.workers)
+        return "%scratch"
+
     def run_chunks(self, e: Emitter, function: str, context: str, chunks: int) -> None:
         """Call ``function(context, chunk, worker)`` for every chunk."""
-        self.module.declare("clew_parallel", "void @clew_parallel(ptr, ptr, i64)")
-        e.line(f"call void @clew_parallel(ptr {function}, ptr {context}, i64 {chunks})")
+        self.module.declare(
+            "clew_parallel_within", "void @clew_parallel_within(ptr, ptr, i64, i64)"
+        )
+        given = f"ptr {function}, ptr {context}, i64 {chunks}, i64 {self.workers}"
+        e.line(f"call void @clew_parallel_within({given})")
 
     def write_opaque(self, frame: Frame, equation: Equation) -> None:
         """Write an equation that is not made of loops over elements."""
@@ -232,6 +271,8 @@ class Native:
         self.callouts = program.callouts
         self.arena = program.arena.size
         self._constants = program.constants
+        if "@clew_parallel" in self.text:
+            install()
         self._library = compiled(self.text, ["program"], level)
         self._entry = _ENTRY(self._library.address("program"))
         self._fixed = [array.ctypes.data for array in program.constants]

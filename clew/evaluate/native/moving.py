@@ -1,0 +1,191 @@
+"""Joining, writing into, and scattering into arrays in native code, and running sums."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from clew.core.graph import Equation
+from clew.evaluate.native.emitter import INT64, Emitter, Value
+from clew.evaluate.native.spaces import combined, identity, wrapped
+from clew.evaluate.native.storage import Memory, Splat, sliced
+
+_RUNNING = {"cumsum": "sum", "cumprod": "prod", "cummax": "max", "cummin": "min"}
+
+
+def write_concatenate(program: Any, frame: Any, equation: Equation) -> bool:
+    """Write each part into its place."""
+    var = equation.outputs[0]
+    axis = equation.params["axis"]
+    if any(atom.type.dtype != var.type.dtype for atom in equation.inputs):
+        return False
+    target = frame.allocated(var)
+    start = 0
+    for atom in equation.inputs:
+        stop = start + atom.type.shape[axis]
+        place = sliced(target, (*(slice(None),) * axis, slice(start, stop)))
+        frame.copy(frame.storage(atom), place)
+        start = stop
+    frame.define(var, frame.settled(target))
+    return True
+
+
+def write_update(program: Any, frame: Any, equation: Equation) -> bool:
+    """Copy the array, unless nobody else reads it any more, and write into it."""
+    old, new = equation.inputs
+    var = equation.outputs[0]
+    if old.type.dtype != new.type.dtype:
+        return False
+    target = frame.inherited(equation)
+    place = sliced(target, equation.params["index"])
+    frame.copy(frame.storage(new), place)
+    frame.define(var, frame.settled(target))
+    return True
+
+
+def write_scatter(program: Any, frame: Any, equation: Equation) -> bool:
+    """Add to, or write, elements at indices, one after the other in the order of the indices."""
+    old, new, *indices = equation.inputs
+    var = equation.outputs[0]
+    dtype = var.type.dtype
+    if new.type.dtype != dtype or dtype.kind == "b":
+        return False
+    adds = equation.primitive.name == "scatter_add"
+    axes = equation.params["axes"]
+    target = frame.inherited(equation)
+    values = frame.in_memory_or_splat(frame.storage(new))
+    numbers = [frame.in_memory_or_splat(frame.storage(atom)) for atom in indices]
+    rank = indices[0].type.ndim
+    module = program.module
+    e = Emitter(module, module.fresh("scatter"))
+    writer = _Passing(e)
+    with contextlib.ExitStack() as loops:
+        index = [loops.enter_context(e.loop(0, n)) for n in new.type.shape]
+        places = {
+            axis: wrapped(e, writer.load(each, index[:rank]), var.type.shape[axis])
+            for axis, each in zip(axes, numbers, strict=True)
+        }
+        rest = iter(index[rank:])
+        place = [places[axis] if axis in places else next(rest) for axis in range(var.type.ndim)]
+        value = writer.load(values, index)
+        if adds:
+            value = e.add(writer.load(target, place), value)
+        writer.store(target, place, value)
+    e.ret()
+    symbol = module.add(e)
+    program.e.line(f"call void {symbol}({', '.join(writer.arguments)})")
+    frame.define(var, frame.settled(target))
+    return True
+
+
+def write_running(program: Any, frame: Any, equation: Equation) -> bool:
+    """Write a running sum, product or extreme along an axis."""
+    var = equation.outputs[0]
+    operation = _RUNNING[equation.primitive.name]
+    dtype = var.type.dtype
+    if dtype.kind not in "fiu" and operation in ("max", "min"):
+        return False
+    if dtype.kind == "b":
+        return False
+    source = frame.in_memory_or_splat(frame.storage(equation.inputs[0]))
+    target = frame.allocated(var)
+    axis = equation.params["axis"]
+    module = program.module
+    e = Emitter(module, module.fresh("running"))
+    writer = _Passing(e)
+    start = e.constant(dtype, identity(operation, dtype))
+    slot = e.slot(dtype)
+    with contextlib.ExitStack() as loops:
+        shape = var.type.shape
+        index: list[Any] = [None] * len(shape)
+        for other in (*(a for a in range(len(shape)) if a != axis), axis):
+            if other == axis:
+                e.set(slot, start)
+            index[other] = loops.enter_context(e.loop(0, shape[other]))
+        value = combined(e, operation, e.get(slot), writer.load(source, index))
+        e.set(slot, value)
+        writer.store(target, index, value)
+    e.ret()
+    symbol = module.add(e)
+    program.e.line(f"call void {symbol}({', '.join(writer.arguments)})")
+    frame.define(var, frame.settled(target))
+    return True
+
+
+def write_position(program: Any, frame: Any, equation: Equation) -> bool:
+    """Write the position of the first largest or smallest element; the first NaN wins."""
+    (atom,), var = equation.inputs, equation.outputs[0]
+    dtype, axis = atom.type.dtype, equation.params["axis"]
+    if dtype.kind not in "fiu" or not atom.type.shape[axis]:
+        return False
+    source = frame.in_memory_or_splat(frame.storage(atom))
+    target = frame.allocated(var)
+    module = program.module
+    e = Emitter(module, module.fresh("position"))
+    writer = _Passing(e)
+    best, place = e.slot(dtype), e.slot(INT64)
+    better = e.gt if equation.primitive.name == "argmax" else e.lt
+    zero = e.constant(INT64, 0)
+    shape = atom.type.shape
+    with contextlib.ExitStack() as loops:
+        outer = [loops.enter_context(e.loop(0, n)) for n in var.type.shape]
+        e.set(best, writer.load(source, [*outer[:axis], zero, *outer[axis:]]))
+        e.set(place, zero)
+        with e.loop(1, shape[axis]) as number:
+            value = writer.load(source, [*outer[:axis], number, *outer[axis:]])
+            held = e.get(best)
+            wins = better(value, held)
+            if dtype.kind == "f":
+                wins = e.or_(wins, e.isnan(value))
+                wins = e.and_(wins, e.not_(e.isnan(held)))
+            e.set(best, e.select(wins, value, held))
+            e.set(place, e.select(wins, number, e.get(place)))
+        writer.store(target, outer, e.get(place))
+    e.ret()
+    symbol = module.add(e)
+    program.e.line(f"call void {symbol}({', '.join(writer.arguments)})")
+    frame.define(var, frame.settled(target))
+    return True
+
+
+class _Passing:
+    """Reads and writes the caller's arrays in a function of its own, as its parameters."""
+
+    def __init__(self, e: Emitter) -> None:
+        self._e = e
+        self._known: dict[str, str] = {}
+        self.arguments: list[str] = []
+
+    def _parameter(self, kind: str, name: str) -> str:
+        if not name.startswith("%"):
+            return name
+        known = self._known.get(name)
+        if known is None:
+            known = f"%q{len(self.arguments)}"
+            self._known[name] = known
+            self.arguments.append(f"{kind} {name}")
+            self._e.parameters.append((kind, known[1:], ""))
+        return known
+
+    def _place(self, memory: Memory, index: Sequence[Value]) -> Value:
+        e = self._e
+        place = e.constant(INT64, memory.offset)
+        for each, stride in zip(index, memory.strides, strict=True):
+            place = e.add(place, e.mul(each, e.constant(INT64, stride)))
+        return place
+
+    def load(self, storage: Memory | Splat, index: Sequence[Value]) -> Value:
+        """Return an element."""
+        e = self._e
+        if isinstance(storage, Splat):
+            value = storage.value
+            kind = e.type_of(value)
+            imag = None if value.imag is None else self._parameter(kind, value.imag)
+            return Value(value.dtype, self._parameter(kind, value.name), imag)
+        pointer = self._parameter("ptr", storage.pointer)
+        return e.load(pointer, storage.dtype, self._place(storage, index))
+
+    def store(self, memory: Memory, index: Sequence[Value], value: Value) -> None:
+        """Write an element."""
+        self._e.store(self._parameter("ptr", memory.pointer), value, self._place(memory, index))

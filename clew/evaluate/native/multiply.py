@@ -1,0 +1,80 @@
+"""Products of matrices and convolutions in native code, by the kernels of ``products``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clew.core.graph import Equation
+from clew.evaluate.native.host import host
+from clew.evaluate.native.products.contraction import Axis, Contraction
+from clew.evaluate.native.products.driver import Emitted, emit_plan
+from clew.evaluate.native.products.plan import make_plan
+from clew.evaluate.native.storage import Memory
+
+
+def write_contract(program: Any, frame: Any, equation: Equation) -> bool:
+    """Write a product of two arrays that sums over shared axes."""
+    var = equation.outputs[0]
+    dtype = var.type.dtype
+    if dtype not in (np.float32, np.float64):
+        return False
+    left, right = (frame.in_memory(frame.storage(atom)) for atom in equation.inputs)
+    if left.dtype != dtype or right.dtype != dtype:
+        return False
+    if not var.type.size or not left.shape or not right.shape:
+        return False
+    target = frame.allocated(var)
+    contraction = _contraction(equation, left, right, target)
+    machine = host()
+    emitted = emit_plan(program.module, make_plan(contraction, machine), machine, "product")
+    call_emitted(program, frame, emitted, target, left, right)
+    frame.define(var, frame.settled(target))
+    return True
+
+
+def _contraction(equation: Equation, left: Memory, right: Memory, target: Memory) -> Contraction:
+    names = [equation.params[key] for key in ("left", "right", "out")]
+    strides = [
+        dict(zip(own, memory.strides, strict=True))
+        for own, memory in zip(names, (left, right, target), strict=True)
+    ]
+    size = dict(zip(names[0], left.shape, strict=True)) | dict(
+        zip(names[1], right.shape, strict=True)
+    )
+    of_left, of_right, of_out = map(set, names)
+    groups: dict[str, list[Axis]] = {"batch": [], "rows": [], "inner": [], "columns": []}
+    for name in dict.fromkeys((*names[2], *names[0], *names[1])):
+        axis = Axis(size[name], *(own.get(name, 0) for own in strides))
+        if name not in of_out:
+            groups["inner"].append(axis)
+        elif name in of_left and name in of_right:
+            groups["batch"].append(axis)
+        else:
+            groups["rows" if name in of_left else "columns"].append(axis)
+    return Contraction(
+        target.dtype,
+        tuple(groups["batch"]),
+        tuple(groups["rows"]),
+        tuple(groups["inner"]),
+        tuple(groups["columns"]),
+    ).simplified()
+
+
+def call_emitted(
+    program: Any, frame: Any, emitted: Emitted, result: Memory, left: Memory, right: Memory
+) -> None:
+    """Call what was emitted, its chunks on as many threads as there are."""
+    e = program.e
+    pointers = [
+        e.address(memory.pointer, memory.dtype, memory.offset) for memory in (result, left, right)
+    ]
+    scratch = "null"
+    if emitted.scratch:
+        scratch = program.worker_scratch(emitted.scratch)
+    if emitted.chunks == 1:
+        given = ", ".join(f"ptr {pointer}" for pointer in (*pointers, scratch))
+        e.line(f"call void {emitted.symbol}({given}, i64 0)")
+        return
+    program.parallel_product(emitted, pointers, scratch)
