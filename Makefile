@@ -22,8 +22,10 @@ docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -q docs out/docs
 	@echo "docs: $(CURDIR)/out/docs/index.html"
 
-bench: $(VENV)/.base
-	$(BIN)/python -m benchmarks
+# BENCH="throw gmm --quick" chooses; see benchmarks/README.md.
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.chart out/benchmarks.json out/benchmarks.png
 
 # The wheel, installed in an environment of its own, outside the source tree, where only it can be imported.
 wheel: $(VENV)/.test
@@ -46,6 +48,10 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.docs: $(VENV)/.test
 	touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e ".[bench]"
+	touch $@ $(VENV)/.base
 
 clean:
 	rm -rf $(VENV) out

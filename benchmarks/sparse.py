@@ -169,33 +169,32 @@ def measure(size: int = 100_000) -> list[dict[str, Any]]:
     side = int(size**0.5)
     plate = np.sin(np.arange(side * side)).reshape(side, side)
     problem = bundle(size // 100, size // 4, size, seed=0)
-    sparse = {"mode": "sparse"}
     return [
         case(
             f"tridiagonal residual, {size:,}",
             heat_residual,
-            clew.jacobian(heat_residual, **sparse),
+            clew.jacobian(heat_residual, mode="sparse"),
             (u,),
             2.0,
         ),
         case(
             f"pentadiagonal residual, {size:,}",
             beam_residual,
-            clew.jacobian(beam_residual, **sparse),
+            clew.jacobian(beam_residual, mode="sparse"),
             (u,),
             2.0,
         ),
         case(
             f"Hessian of an area, {side} x {side}",
             plate_energy,
-            clew.hessian(plate_energy, **sparse),
+            clew.hessian(plate_energy, mode="sparse"),
             (plate,),
             5.0,
         ),
         case(
             f"bundle adjustment, {size:,} observations",
             reprojection,
-            clew.jacobian(reprojection, argnums=(0, 1, 2), **sparse),
+            clew.jacobian(reprojection, argnums=(0, 1, 2), mode="sparse"),
             problem,
             5.0,
         ),
