@@ -1,6 +1,6 @@
 """Fold constants, share equal equations, drop what does nothing, drop what nobody reads.
 
-Every rewrite leaves the results the same to the last bit.
+Every rewrite leaves the results the same to the last bit, but for the order of sums.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from clew.core.graph import Atom, Equation, Graph, Literal, Var
 from clew.core.primitive import PRIMITIVES
+from clew.simplify.ones import without_ones
 
 _FOLD_ELEMENTS = 2**12
 """Constants larger than this are not computed ahead: that would trade time for memory."""
@@ -67,6 +68,12 @@ class _Simplifier:
         if self._fold(equation) or self._forward(equation):
             return
         equation = self._with_sign_outside(equation)
+        if equation.primitive.name in ("contract", "conv"):
+            replacement = without_ones(equation, self._made_by)
+            if replacement is not None:
+                for each in replacement:
+                    self._visit(each)
+                return
         key = (
             equation.primitive,
             tuple(_atom_key(atom) for atom in equation.inputs),

@@ -13,12 +13,12 @@ from clew.core.memory import available_memory
 from clew.core.tape import TapeType
 from clew.core.types import Type
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
-from clew.evaluate.native.spaces import SMALL_SIZE
+from clew.evaluate.native.spaces import in_registers
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
 from clew.evaluate.native.tapes import Appender, TapeStore, ZeroTape, write_pair
 from clew.loops.spec import Spec, spec_of
 
-# --- places for values that change ---------------------------------------------------------------
+# --- places for values that change ------------------------------------------------------------
 
 
 class _Changing:
@@ -70,11 +70,7 @@ class _Pair:
         self._e.line(f"store ptr {old}, ptr {self._slots[1]}")
 
 
-def _few(kind: Type) -> bool:
-    return 0 < kind.size <= SMALL_SIZE
-
-
-# --- loops -----------------------------------------------------------------------------------------
+# --- loops ------------------------------------------------------------------------------------
 
 
 def write_loop(program: Any, frame: Any, equation: Equation) -> bool:
@@ -115,7 +111,7 @@ class _LoopWriter:
     def _carry(self, number: int) -> Any:
         kind = self._kinds[number]
         start = self._operands.carries[number]
-        if _few(kind):
+        if in_registers(kind):
             place = _Changing(self._e, kind)
             place.set(self._frame, start)
             return place
@@ -261,7 +257,7 @@ def _item(e: Emitter, storage: Any, step: Value) -> Any:
     return Memory(storage.dtype, storage.shape[1:], pointer, storage.strides[1:])
 
 
-# --- branches --------------------------------------------------------------------------------------
+# --- branches ---------------------------------------------------------------------------------
 
 
 def write_switch(program: Any, frame: Any, equation: Equation) -> bool:
@@ -276,7 +272,7 @@ def write_switch(program: Any, frame: Any, equation: Equation) -> bool:
         if isinstance(operand, Memory):
             operands[number] = frame.settled(operand)
     places: list[Any] = [
-        _Changing(e, var.type) if _few(var.type) else frame.allocated(var)
+        _Changing(e, var.type) if in_registers(var.type) else frame.allocated(var)
         for var in equation.outputs
     ]
     labels = [e.new_label("branch") for _ in branches]
@@ -308,23 +304,23 @@ def write_remat(program: Any, frame: Any, equation: Equation) -> bool:
     if any(isinstance(var.type, TapeType) for var in equation.outputs):
         return False
     inner = program.frame(equation.params["body"])
-    targets = [None if _few(var.type) else frame.allocated(var) for var in equation.outputs]
+    targets = [None if in_registers(var.type) else frame.allocated(var) for var in equation.outputs]
     operands = [frame.storage(atom) for atom in equation.inputs]
     found = inner.run(operands, targets)
     for var, storage in zip(equation.outputs, found, strict=True):
-        frame.define(var, frame.in_registers(storage) if _few(var.type) else storage)
+        frame.define(var, frame.in_registers(storage) if in_registers(var.type) else storage)
     inner.close()
     return True
 
 
-# --- conditions ------------------------------------------------------------------------------------
+# --- conditions -------------------------------------------------------------------------------
 
 
 def write_guard(program: Any, frame: Any, equation: Equation) -> bool:
     """Compare with what was expected; only where it differs is Python called, to say so."""
     expected = equation.params["expected"].value
     atom = equation.inputs[0]
-    if atom.type.size > SMALL_SIZE or atom.type.dtype.kind not in "biuf":
+    if not in_registers(atom.type) or atom.type.dtype.kind not in "biuf":
         return False
     e: Emitter = program.e
     wrong = e.constant(BOOL, False)
@@ -341,7 +337,7 @@ def write_guard(program: Any, frame: Any, equation: Equation) -> bool:
 def write_check(program: Any, frame: Any, equation: Equation) -> bool:
     """Test a condition; only where it does not hold is Python called, to raise."""
     atom = equation.inputs[0]
-    if atom.type.size > SMALL_SIZE:
+    if not in_registers(atom.type):
         return False
     e: Emitter = program.e
     holds = e.constant(BOOL, True)

@@ -98,6 +98,7 @@ class Module:
         self._globals: dict[str, str] = {}
         self._declared: dict[str, str] = {}
         self._metadata: list[str] = []
+        self._nodes: dict[str, str] = {}
         self._count = 0
 
     def fresh(self, prefix: str) -> str:
@@ -118,10 +119,16 @@ class Module:
         )
         return f"@{name}"
 
-    def metadata(self, text: str) -> str:
-        """Add a metadata node, whose text may name itself as ``SELF``; return its name."""
-        name = f"!{len(self._metadata)}"
-        self._metadata.append(f"{name} = {text.replace('SELF', name)}")
+    def metadata(self, text: str, shared: bool = False) -> str:
+        """Add a metadata node, whose text may name itself as ``SELF``; return its name.
+
+        A shared one is added once for the same text.
+        """
+        name = self._nodes.get(text) if shared else None
+        if name is None:
+            name = f"!{len(self._metadata)}"
+            self._metadata.append(f"{name} = {text.replace('SELF', name)}")
+            self._nodes[text] = name
         return name
 
     def add(self, function: Emitter) -> str:

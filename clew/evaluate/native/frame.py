@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from clew.core.graph import Atom, Equation, Graph, Var
+from clew.core.types import Type
 from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
 from clew.evaluate.native.emitter import INT64, Emitter, Value
 from clew.evaluate.native.kernel import Call, Kernel, Partial
 from clew.evaluate.native.schedule import Step, schedule
 from clew.evaluate.native.spaces import (
-    SMALL_SIZE,
     combined,
+    in_registers,
     is_view,
     kind_of,
     point_value,
@@ -95,7 +96,7 @@ class Frame:
 
     def settled(self, storage: Any) -> Any:
         """Load a few elements into registers at once."""
-        if isinstance(storage, Memory) and _few(storage.shape):
+        if isinstance(storage, Memory) and in_registers(Type(storage.shape, storage.dtype)):
             return self.in_registers(storage)
         return storage
 
@@ -398,8 +399,3 @@ def _offset(e: Emitter, index: Sequence[Affine], memory: Memory) -> Value:
             step = e.mul(Value(INT64, term.name), e.constant(INT64, factor * stride))
             total = e.add(total, step)
     return total
-
-
-def _few(shape: Sequence[int]) -> bool:
-    size = int(np.prod(shape, dtype=np.int64))
-    return 0 < size <= SMALL_SIZE

@@ -33,6 +33,8 @@ from clew.evaluate.native.storage import Memory, Registers, Splat, Storage
 _CHUNK_WORK = 1 << 18
 """Operations that one chunk of a kernel should at least do."""
 _MOST_CHUNKS = 32
+_SHORT = 64
+"""Iterations of an innermost loop that is not worth a rest of single steps."""
 _DEAR = 16
 """What a call of a mathematical function counts as, in operations."""
 _CHEAP = frozenset(
@@ -329,7 +331,8 @@ class Kernel:
             if level == 0:
                 bounds = (Value(INT64, "%begin"), Value(INT64, "%end"))
             stack = contextlib.ExitStack()
-            group.name = stack.enter_context(self.e.loop(*bounds)).name
+            metadata = self._hints(group) if level == len(groups) - 1 else ""
+            group.name = stack.enter_context(self.e.loop(*bounds, metadata=metadata)).name
             open_loops.append(stack)
         for place, name in self._offsets.items():
             self._compute(place, name, groups)
@@ -339,6 +342,14 @@ class Kernel:
             for reduction in self._reductions:
                 if reduction.depth == group.first:
                     self._end(reduction, groups)
+
+    def _hints(self, group: _Group) -> str:
+        """Let short loops be vectors to their very end, with masks, instead of leaving a rest."""
+        if group.extent > _SHORT or not group.extent % 8:
+            return ""
+        module = self.e.module
+        whole = module.metadata('!{!"llvm.loop.vectorize.predicate.enable", i1 true}', shared=True)
+        return module.metadata(f"distinct !{{SELF, {whole}}}")
 
     def _begin(self, number: int, groups: Sequence[_Group]) -> None:
         """Write what reductions begin with, before the loop of this number."""

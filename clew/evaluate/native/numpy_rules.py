@@ -85,6 +85,15 @@ class NumpyRules:
         )
         return root if p == 0.5 else self.div(one, root)
 
+    def divided(self, x: Any, y: Any) -> Any:
+        """``x / y``; by a complex zero each part is divided by the real 0."""
+        found = self.div(x, y)
+        if x.dtype.kind != "c":
+            return found
+        zero = self.abs(self.parts(y)[0])
+        parts = [self.div(part, zero) for part in self.parts(x)]
+        return self.select(self.eq(y, self.like(y, 0)), self.joined(x.dtype, *parts), found)
+
     def fmod(self, x: Any, y: Any) -> Any:
         """The remainder with the sign of x; of integers by 0, 0."""
         if x.dtype.kind == "f":
@@ -112,8 +121,6 @@ class NumpyRules:
         found = self.select(wrong, self.add(rest, y), rest)
         if x.dtype.kind == "f":
             found = self.select(self.eq(rest, zero), self.copysign(zero, y), found)
-            infinite = self.eq(self.abs(y), self.like(y, float("inf")))
-            found = self.select(self.and_(infinite, wrong), y, found)
         return found
 
     def floor_divide(self, x: Any, y: Any) -> Any:
@@ -248,7 +255,9 @@ class NumpyRules:
         return self.lt(bits, self.like(bits, 0))
 
     def rounded(self, name: str, x: Any) -> Any:
-        """Round by the operation of this name; whole numbers stay."""
+        """Round by the operation of this name, each part of a complex value; whole numbers stay."""
+        if x.dtype.kind == "c":
+            return self.joined(x.dtype, *(self.rounded(name, part) for part in self.parts(x)))
         return getattr(self, name)(x) if x.dtype.kind == "f" else x
 
     def shifted(self, name: str, x: Any, y: Any) -> Any:

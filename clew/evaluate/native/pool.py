@@ -5,8 +5,9 @@ chunk, on the calling thread (worker 0) and on the pool's, and returns when all 
 worker runs a chunk is left to chance. How it works is told in ``pool_text.py``.
 
 A call while the pool is at work, from within a chunk or from another Python thread, runs its chunks
-in the calling thread, every one as worker 0: such a call needs scratch memory of its own. On
-Windows all calls do. A forked child has no threads but the calling one; its pool starts anew.
+in the calling thread, every one as worker 0: such a call needs scratch memory of its own. (Chunks
+of a call that was sent away so may find the pool free again for calls of theirs.) On Windows all
+calls run so. A forked child has no threads but the calling one; its pool starts anew.
 """
 
 from __future__ import annotations
@@ -14,15 +15,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import time
-from typing import Any
 
 from clew.evaluate.native import threads
 from clew.evaluate.native.pool_text import ENTRY_POINTS, pool_text
 from clew.evaluate.native.toolchain import Library, compiled, lock, target
 
-# Long enough for the next loop of a program to find the workers awake.
-_SPIN_SECONDS = 20e-6
+# Nanoseconds that a worker without work stays awake: a program's next loop finds it so.
+_WATCH = 20_000
 
 
 class Pool:
@@ -40,8 +39,6 @@ class Pool:
         self._set = ctypes.CFUNCTYPE(None, word, word)(library.address("clew_pool_set"))
         self._started = ctypes.CFUNCTYPE(word)(library.address("clew_pool_started"))
         self._forget = ctypes.CFUNCTYPE(None)(library.address("clew_pool_forget"))
-        pause = ctypes.CFUNCTYPE(None, word)(library.address("clew_pool_pause"))
-        self._spins = int(_SPIN_SECONDS / max(_seconds(pause, 2000) / 2000, 1e-10))
         self._forget()
         self.resize(threads.threads())
         threads.on_change(self.resize)
@@ -51,21 +48,11 @@ class Pool:
     def resize(self, count: int) -> None:
         """Use this many threads from the next job on."""
         # More threads than processors take turns: one that watches would keep another from work.
-        self._set(count, self._spins if count <= threads.processors() else 0)
+        self._set(count, _WATCH if count <= threads.processors() else 0)
 
     def started(self) -> int:
         """Return how many threads there are, the calling one included."""
         return self._started()
-
-
-def _seconds(function: Any, times: int) -> float:
-    """The shortest of three measurements."""
-    measured = []
-    for _ in range(3):
-        before = time.perf_counter()
-        function(times)
-        measured.append(time.perf_counter() - before)
-    return min(measured)
 
 
 def install() -> Pool:

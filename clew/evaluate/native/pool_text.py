@@ -11,6 +11,9 @@ A worker without work watches the cursor for some microseconds and then sleeps o
 cursor once more; to wake it, the caller writes the cursor and then looks for the 1 (Dekker's order,
 all sequentially consistent), so no work is missed. The caller waits for others' chunks alike.
 
+A worker without work on the caller's processor sleeps at once: watching, it would keep from running
+what it waits for. On a busy machine that is where it is woken.
+
 Workers are detached, with every signal blocked but those of faults, so that Python's handlers run
 in the main thread. They never take the interpreter's lock and end with the process.
 """
@@ -20,6 +23,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 
 from clew.evaluate.native import threads
 
@@ -28,9 +32,11 @@ ENTRY_POINTS = (
     "clew_parallel_within",
     "clew_pool_set",
     "clew_pool_started",
-    "clew_pool_pause",
     "clew_pool_forget",
 )
+
+# How often a thread looks for work before it reads the clock.
+_LOOKS = 64
 
 _POOL = """
 ; A slot for each thread: the word it sleeps on at 0, a mutex at 64, a condition variable at 128.
@@ -42,7 +48,8 @@ _POOL = """
 @chunks = internal global i64 0
 @busy = internal global i32 0, align 128
 @wanted = internal global i64 1
-@spins = internal global i64 0
+@watch = internal global i64 0
+@caller = internal global i32 -1
 @started = internal global i64 1
 @startable = internal global i64 MOST
 
@@ -52,6 +59,18 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 define internal ptr @slot(i64 %number) alwaysinline nounwind {
   %place = getelementptr inbounds [256 x i8], ptr @slots, i64 %number
   ret ptr %place
+}
+
+; Nanoseconds on the monotonic clock.
+define internal i64 @now() nounwind {
+  %time = alloca { i64, i64 }
+  %a = call i32 @clock_gettime(i32 CLOCK, ptr %time)
+  %seconds = load i64, ptr %time
+  %place = getelementptr inbounds { i64, i64 }, ptr %time, i64 0, i32 1
+  %part = load i64, ptr %place
+  %whole = mul i64 %seconds, 1000000000
+  %sum = add i64 %whole, %part
+  ret i64 %sum
 }
 
 ; Whether a worker may take a chunk of the job that the cursor describes.
@@ -112,20 +131,37 @@ entry:
   br label %busy
 busy:
   %done = call i64 @work(i64 %number)
-  %most = load atomic i64, ptr @spins monotonic, align 8
-  br label %spin
-spin:
-  %i = phi i64 [ 0, %busy ], [ %next, %pause ]
+  %watch = load atomic i64, ptr @watch monotonic, align 8
+  %watches = icmp ne i64 %watch, 0
+  br i1 %watches, label %begin, label %sleepy
+begin:
+  %began = call i64 @now()
+  br label %round
+round:
+  ; On the caller's processor one would keep from running what one waits for.
+  %here = call i32 @processor()
+  %caller = load atomic i32, ptr @caller monotonic, align 4
+  %same = icmp eq i32 %here, %caller
+  %known = icmp sge i32 %here, 0
+  %shared = and i1 %same, %known
+  br i1 %shared, label %sleepy, label %look
+look:
+  %i = phi i64 [ 0, %round ], [ %next, %pause ]
   %cursor = load atomic i64, ptr @cursor monotonic, align 8
   %may = call i1 @open(i64 %cursor, i64 %number)
   br i1 %may, label %busy, label %count
 count:
   %next = add i64 %i, 1
-  %again = icmp ult i64 %i, %most
-  br i1 %again, label %pause, label %sleepy
+  %again = icmp ult i64 %i, LOOKS
+  br i1 %again, label %pause, label %time
 pause:
   PAUSE
-  br label %spin
+  br label %look
+time:
+  %now = call i64 @now()
+  %spent = sub i64 %now, %began
+  %patient = icmp ult i64 %spent, %watch
+  br i1 %patient, label %round, label %sleepy
 sleepy:
   store atomic i32 1, ptr %slot seq_cst, align 4
   %recheck = load atomic i64, ptr @cursor seq_cst, align 8
@@ -228,6 +264,8 @@ enter:
   br i1 %free, label %publish, label %alone
 publish:
   %limit = call i64 @start(i64 %most)
+  %here = call i32 @processor()
+  store atomic i32 %here, ptr @caller monotonic, align 4
   store ptr %function, ptr @function
   store ptr %context, ptr @context
   store i64 %chunks, ptr @chunks
@@ -266,22 +304,33 @@ end:
 define internal void @finish() nounwind {
 entry:
   %slot = call ptr @slot(i64 0)
-  ; Longer than a worker waits: the chunks are under way.
-  %spins = load atomic i64, ptr @spins monotonic, align 8
-  %most = mul i64 %spins, 4
-  br label %spin
-spin:
-  %i = phi i64 [ 0, %entry ], [ %next, %pause ]
+  %short = load atomic i64, ptr @watch monotonic, align 8
+  %watches = icmp ne i64 %short, 0
+  br i1 %watches, label %begin, label %sleepy
+begin:
+  ; Longer than a worker does: the chunks are under way.
+  %watch = mul i64 %short, 2
+  %began = call i64 @now()
+  br label %round
+round:
+  br label %look
+look:
+  %i = phi i64 [ 0, %round ], [ %next, %pause ]
   %left = load atomic i64, ptr @pending acquire, align 8
   %done = icmp eq i64 %left, 0
   br i1 %done, label %end, label %count
 count:
   %next = add i64 %i, 1
-  %again = icmp ult i64 %i, %most
-  br i1 %again, label %pause, label %sleepy
+  %again = icmp ult i64 %i, LOOKS
+  br i1 %again, label %pause, label %time
 pause:
   PAUSE
-  br label %spin
+  br label %look
+time:
+  %late = call i64 @now()
+  %spent = sub i64 %late, %began
+  %patient = icmp ult i64 %spent, %watch
+  br i1 %patient, label %round, label %sleepy
 sleepy:
   store atomic i32 1, ptr %slot seq_cst, align 4
   %recheck = load atomic i64, ptr @pending seq_cst, align 8
@@ -299,28 +348,16 @@ end:
   ret void
 }
 
-define void @clew_pool_set(i64 %threads, i64 %spins) nounwind {
+; How many threads to use, and for how many nanoseconds one without work watches before it sleeps.
+define void @clew_pool_set(i64 %threads, i64 %watch) nounwind {
   store atomic i64 %threads, ptr @wanted monotonic, align 8
-  store atomic i64 %spins, ptr @spins monotonic, align 8
+  store atomic i64 %watch, ptr @watch monotonic, align 8
   ret void
 }
 
 define i64 @clew_pool_started() nounwind {
   %started = load atomic i64, ptr @started monotonic, align 8
   ret i64 %started
-}
-
-define void @clew_pool_pause(i64 %times) nounwind {
-entry:
-  br label %again
-again:
-  %i = phi i64 [ 0, %entry ], [ %next, %again ]
-  PAUSE
-  %next = add i64 %i, 1
-  %more = icmp ult i64 %next, %times
-  br i1 %more, label %again, label %end
-end:
-  ret void
 }
 
 ; In a forked child only the calling thread is left, whatever the others were doing.
@@ -342,6 +379,7 @@ declare i32 @pthread_attr_setdetachstate(ptr, i32)
 declare i32 @pthread_attr_destroy(ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @clock_gettime(i32, ptr)
 declare i32 @sigfillset(ptr)
 declare i32 @sigdelset(ptr, i32)
 """
@@ -349,6 +387,12 @@ declare i32 @sigdelset(ptr, i32)
 # futex(2): FUTEX_WAIT_PRIVATE is 128, FUTEX_WAKE_PRIVATE 129.
 _FUTEX = """
 declare i64 @syscall(i64, ...)
+declare i32 @sched_getcpu()
+
+define internal i32 @processor() nounwind {
+  %number = call i32 @sched_getcpu()
+  ret i32 %number
+}
 
 define internal void @sleep(i64 %number) nounwind {
 entry:
@@ -382,6 +426,11 @@ declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
+
+; Not known here.
+define internal i32 @processor() nounwind {
+  ret i32 -1
+}
 
 define internal void @sleep(i64 %number) nounwind {
 entry:
@@ -440,16 +489,12 @@ define void @clew_parallel_within(ptr %function, ptr %context, i64 %chunks, i64 
   ret void
 }
 
-define void @clew_pool_set(i64 %threads, i64 %spins) nounwind {
+define void @clew_pool_set(i64 %threads, i64 %watch) nounwind {
   ret void
 }
 
 define i64 @clew_pool_started() nounwind {
   ret i64 1
-}
-
-define void @clew_pool_pause(i64 %times) nounwind {
-  ret void
 }
 
 define void @clew_pool_forget() nounwind {
@@ -481,6 +526,8 @@ def pool_text(triple: str, portable: bool = False) -> str:
         "FUTEX": futex,
         "SLOT_BYTES": 256 * threads.MOST,
         "MOST": threads.MOST,
+        "LOOKS": _LOOKS,
+        "CLOCK": int(time.CLOCK_MONOTONIC),
         "DETACHED": 2 if sys.platform == "darwin" else 1,
         "SETMASK": int(signal.SIG_SETMASK),
         **{name: int(getattr(signal, name)) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")},

@@ -25,7 +25,7 @@ from clew.evaluate.native.frame import Frame
 from clew.evaluate.native.opaque import write_opaque
 from clew.evaluate.native.pool import install
 from clew.evaluate.native.products import Emitted
-from clew.evaluate.native.spaces import SMALL_SIZE
+from clew.evaluate.native.spaces import in_registers
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
 from clew.evaluate.native.tapes import HEADER, ZeroTape
 from clew.evaluate.native.threads import workers
@@ -117,7 +117,7 @@ class Program:
         if (array.size and not array.any()) or (array.size > 1 and (array == array.flat[0]).all()):
             value = self.e.constant(kind.dtype, array.flat[0])
             return Splat(kind.dtype, kind.shape, value)
-        if array.size <= SMALL_SIZE:
+        if in_registers(kind):
             values = tuple(self.e.constant(kind.dtype, x) for x in array.ravel())
             return Registers(kind.dtype, kind.shape, values)
         self.constants.append(array)

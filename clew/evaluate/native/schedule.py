@@ -20,6 +20,7 @@ from clew.evaluate.native.affine import Affine, Index, Term
 from clew.evaluate.native.spaces import (
     SMALL_SIZE,
     broadcast_index,
+    in_registers,
     kind_of,
     loop_axes,
     places,
@@ -142,12 +143,12 @@ class _Scheduler:
         return False
 
     def _in_registers(self, equation: Equation, kind: str) -> bool:
-        if equation.outputs[0].type.size > SMALL_SIZE:
+        if not in_registers(equation.outputs[0].type):
             return False
         if kind == "reduce" and math.prod(space_of(equation).shape) > 4 * SMALL_SIZE:
             return False
         for atom in equation.inputs:
-            if type(atom) is Var and atom.type.size > SMALL_SIZE and self._virtual(atom):
+            if type(atom) is Var and not in_registers(atom.type) and self._virtual(atom):
                 return False
         return True
 

@@ -22,6 +22,7 @@ import numpy as np
 from clew.core.graph import Atom, Equation, Var
 from clew.core.kinds import Elementwise
 from clew.core.tape import TapeType
+from clew.core.types import Type
 from clew.evaluate.native.affine import (
     ZERO,
     Affine,
@@ -36,7 +37,9 @@ from clew.evaluate.native.emitter import Emitter, Module, Value
 SMALL_AXIS = 4
 """Axes up to this long are written out, so that vectors in space and colours fuse."""
 SMALL_SIZE = 16
-"""Arrays up to this many elements live in registers."""
+"""Elements that are written out, or live in registers, at most."""
+_SHORT_VECTOR = 8
+"""Elements of the longest array that lives in registers whatever its axes are."""
 _VIEWS = frozenset(["reshape", "transpose", "broadcast_to", "basic_slice"])
 _REDUCTIONS = frozenset(["sum", "prod", "max", "min", "any", "all"])
 
@@ -66,6 +69,18 @@ def loop_axes(shape: Sequence[int]) -> tuple[int, ...]:
     if written <= SMALL_SIZE:
         return long
     return tuple(axis for axis, length in enumerate(shape) if length > 1)
+
+
+def in_registers(kind: Type) -> bool:
+    """Say whether values of a type live in registers: short vectors and small matrices.
+
+    >>> [in_registers(Type(shape, np.float64)) for shape in ((), (8,), (9,), (4, 4), (2, 9))]
+    [True, True, False, True, False]
+    """
+    size = kind.size
+    if size <= _SHORT_VECTOR:
+        return size > 0
+    return size <= SMALL_SIZE and max(kind.shape) <= SMALL_AXIS
 
 
 def places(shape: Sequence[int], terms: Sequence[Term]) -> Iterator[Index]:
@@ -330,10 +345,12 @@ def kind_of(equation: Equation) -> str:
 
 
 def _reduction_kind(equation: Equation) -> str:
-    shape = equation.inputs[0].type.shape
+    shape, dtype = equation.inputs[0].type.shape, equation.inputs[0].type.dtype
     if equation.primitive.name in ("max", "min"):
-        if equation.inputs[0].type.dtype.kind == "c" or not math.prod(shape):
+        if dtype.kind == "c" or not math.prod(shape):
             return "opaque"
+    if dtype == np.float16 and equation.primitive.name in ("sum", "prod"):
+        return "opaque"  # NumPy adds them up in single precision
     loops = set(loop_axes(shape))
     return "reduce" if loops & set(equation.params["axis"]) else "point"
 

@@ -1,0 +1,107 @@
+"""Products with arrays of ones are sums.
+
+Masks travel through products as products with ones (``clew.core.kinds``); written as sums they
+cost what moving the mask costs, not what the product does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clew.core.graph import Atom, Equation, Literal, Var
+from clew.core.primitive import PRIMITIVES
+from clew.core.types import Type
+
+
+def without_ones(equation: Equation, made_by: Mapping[Var, Equation]) -> list[Equation] | None:
+    """Return equations for a product one operand of which is ones everywhere; None if none is.
+
+    >>> import clew
+    >>> graph = clew.trace(lambda x: x @ clew.numpy.ones((3, 4)))(np.ones((2, 3)))
+    >>> [e.primitive.name for e in clew.simplify.simplify(graph).equations]
+    ['sum', 'reshape', 'broadcast_to']
+    """
+    for side in (0, 1):
+        if _is_ones(equation.inputs[side], made_by):
+            other = equation.inputs[1 - side]
+            if other.type.dtype != equation.outputs[0].type.dtype:
+                return None
+            if equation.primitive.name == "contract":
+                return _summed(equation, side, other)
+            return _windows(equation, other) if side == 1 else None
+    return None
+
+
+def _is_ones(atom: Atom, made_by: Mapping[Var, Equation]) -> bool:
+    made = made_by.get(atom) if type(atom) is Var else None
+    if made is None or made.primitive.name != "broadcast_to":
+        return False
+    source = made.inputs[0]
+    return type(source) is Literal and bool(np.all(source.value == 1))
+
+
+class _Chain:
+    """Equations one after the other, at the place of an equation that they replace."""
+
+    def __init__(self, equation: Equation) -> None:
+        self._like = equation
+        self.equations: list[Equation] = []
+
+    def __call__(self, name: str, inputs: Sequence[Atom], **params: Any) -> Var:
+        primitive = PRIMITIVES[name]
+        kind: Type = primitive.result_type([atom.type for atom in inputs], params)
+        outputs = (Var(kind),)
+        like = self._like
+        self.equations.append(
+            Equation(primitive, tuple(inputs), params, outputs, like.scope, like.where)
+        )
+        return outputs[0]
+
+    def done(self) -> list[Equation]:
+        """Let the last equation give the result of the one replaced."""
+        last = self.equations[-1]
+        self.equations[-1] = last.remade(last.inputs, last.params, self._like.outputs)
+        return self.equations
+
+
+def _summed(equation: Equation, side: int, other: Atom) -> list[Equation] | None:
+    """``sum over k of x[i, k] 1[k, j]`` is ``sum over k of x[i, k]``, for every j."""
+    own, ones = (equation.params[key] for key in ("left", "right")[:: 1 if side == 1 else -1])
+    out = equation.params["out"]
+    length = dict(zip(ones, equation.inputs[side].type.shape, strict=True))
+    if any(name not in own and name not in out and length[name] != 1 for name in ones):
+        return None  # summing ones gives a factor
+    chain = _Chain(equation)
+    value = other
+    gone = tuple(axis for axis, name in enumerate(own) if name not in out)
+    if gone:
+        value = chain("sum", [value], axis=gone)
+    kept = [name for name in own if name in out]
+    wanted = [name for name in out if name in own]
+    if kept != wanted:
+        value = chain("transpose", [value], axes=tuple(kept.index(name) for name in wanted))
+    shape = equation.outputs[0].type.shape
+    aligned = tuple(n if name in own else 1 for name, n in zip(out, shape, strict=True))
+    if aligned != value.type.shape:
+        value = chain("reshape", [value], shape=aligned)
+    chain("broadcast_to", [value], shape=shape)
+    return chain.done()
+
+
+def _windows(equation: Equation, signal: Atom) -> list[Equation] | None:
+    """A kernel of ones gives every channel the same: the sum of what it meets."""
+    kernel = equation.inputs[1].type
+    if equation.params["groups"] != 1 or 1 in kernel.shape[:2]:
+        return None
+    chain = _Chain(equation)
+    shape = signal.type.shape
+    value = chain("sum", [signal], axis=(1,))
+    value = chain("reshape", [value], shape=(shape[0], 1, *shape[2:]))
+    one = Literal(kernel.dtype.type(1))
+    ones = chain("broadcast_to", [one], shape=(1, 1, *kernel.shape[2:]))
+    value = chain("conv", [value, ones], **equation.params)
+    chain("broadcast_to", [value], shape=equation.outputs[0].type.shape)
+    return chain.done()
