@@ -6,26 +6,25 @@ cost what moving the mask costs, not what the product does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from clew.core.graph import Atom, Equation, Literal, Var
 from clew.core.primitive import PRIMITIVES
 from clew.core.types import Type
+from clew.simplify.rewriting import MadeBy, repeated
 
 
-def without_ones(equation: Equation, made_by: Mapping[Var, Equation]) -> list[Equation] | None:
+def without_ones(equation: Equation, made_by: MadeBy) -> list[Equation] | None:
     """Return equations for a product one operand of which is ones everywhere; None if none is.
 
-    >>> import clew
-    >>> graph = clew.trace(lambda x: x @ clew.numpy.ones((3, 4)))(np.ones((2, 3)))
+    >>> import clew, numpy as np
+    >>> graph = clew.trace(lambda x: x @ np.broadcast_to(1.0, (3, 4)))(np.ones((2, 3)))
     >>> [e.primitive.name for e in clew.simplify.simplify(graph).equations]
     ['sum', 'reshape', 'broadcast_to']
     """
     for side in (0, 1):
-        if _is_ones(equation.inputs[side], made_by):
+        if repeated(equation.inputs[side], made_by) == 1:
             other = equation.inputs[1 - side]
             if other.type.dtype != equation.outputs[0].type.dtype:
                 return None
@@ -33,14 +32,6 @@ def without_ones(equation: Equation, made_by: Mapping[Var, Equation]) -> list[Eq
                 return _summed(equation, side, other)
             return _windows(equation, other) if side == 1 else None
     return None
-
-
-def _is_ones(atom: Atom, made_by: Mapping[Var, Equation]) -> bool:
-    made = made_by.get(atom) if type(atom) is Var else None
-    if made is None or made.primitive.name != "broadcast_to":
-        return False
-    source = made.inputs[0]
-    return type(source) is Literal and bool(np.all(source.value == 1))
 
 
 class _Chain:

@@ -12,8 +12,17 @@ import numpy as np
 
 from clew.core.graph import Atom, Equation, Graph, Literal, Var
 from clew.core.primitive import PRIMITIVES
+from clew.simplify.choices import without_repeats
 from clew.simplify.ones import without_ones
+from clew.simplify.pads import side_by_side
+from clew.simplify.rewriting import repeated
 
+_REWRITES = {
+    "add": side_by_side,
+    "contract": without_ones,
+    "conv": without_ones,
+    "where": without_repeats,
+}
 _FOLD_ELEMENTS = 2**12
 """Constants larger than this are not computed ahead: that would trade time for memory."""
 
@@ -68,12 +77,12 @@ class _Simplifier:
         if self._fold(equation) or self._forward(equation):
             return
         equation = self._with_sign_outside(equation)
-        if equation.primitive.name in ("contract", "conv"):
-            replacement = without_ones(equation, self._made_by)
-            if replacement is not None:
-                for each in replacement:
-                    self._visit(each)
-                return
+        rewrite = _REWRITES.get(equation.primitive.name)
+        replacement = None if rewrite is None else rewrite(equation, self._made_by.get)
+        if replacement is not None:
+            for each in replacement:
+                self._visit(each)
+            return
         key = (
             equation.primitive,
             tuple(_atom_key(atom) for atom in equation.inputs),
@@ -91,6 +100,8 @@ class _Simplifier:
         """Compute an equation of constants now, if what it gives is small."""
         if not equation.outputs or sum(v.type.size for v in equation.outputs) > _FOLD_ELEMENTS:
             return False
+        if equation.primitive.name == "broadcast_to" and equation.outputs[0].type.shape:
+            return False  # one number says more than an array of it
         operands = []
         for atom in equation.inputs:
             if type(atom) is Var and atom not in self._constants:
@@ -122,11 +133,11 @@ class _Simplifier:
         if name in ("reshape", "broadcast_to", "convert", "positive"):
             return inputs[0]
         if name == "multiply":
-            if _is_one(inputs[0]):
+            if self._is_one(inputs[0]):
                 return inputs[1]
-            return inputs[0] if _is_one(inputs[1]) else None
+            return inputs[0] if self._is_one(inputs[1]) else None
         if name == "divide":
-            return inputs[0] if _is_one(inputs[1]) else None
+            return inputs[0] if self._is_one(inputs[1]) else None
         if name == "transpose":
             return self._untransposed(equation)
         return self._undone(equation, name)
@@ -190,14 +201,13 @@ class _Simplifier:
         where = equation.where
         return Equation(PRIMITIVES[name], inputs, {}, outputs, equation.scope, where)
 
+    def _is_one(self, atom: Atom) -> bool:
+        return repeated(atom, self._made_by.get) == 1
+
     def _before(self, equation: Equation, name: str) -> Equation | None:
         atom = equation.inputs[0]
         before = self._made_by.get(atom) if type(atom) is Var else None
         return before if before is not None and before.primitive.name == name else None
-
-
-def _is_one(atom: Atom) -> bool:
-    return type(atom) is Literal and bool(atom.value == 1)
 
 
 def _atom_key(atom: Atom) -> Hashable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from clew.evaluate.native.storage import (
     Splat,
     Storage,
     reshaped,
+    sliced,
     viewed,
 )
 
@@ -43,13 +45,13 @@ class Frame:
         self.e = e
         self._graph = graph
         self._plan = schedule(graph)
+        self._wholes = _wholes(graph)
         self._storage: dict[Var, Any] = {}
         self._allocated: dict[Var, Memory] = {}
         self._targets: dict[Var, Memory] = {}
         self._releases: list[int] = []
         self._dying: set[Var] = set()
         self._donated: dict[Var, tuple[Var, Memory]] = {}
-        self._kept_in_place: dict[Var, Memory] = {}
         self.escaping: set[Any] = set()
         """Tapes that the graph returns: what their headers hold must stay."""
         for var, array in graph.constants.items():
@@ -84,7 +86,10 @@ class Frame:
             self._step(step)
             for var in self._dying:
                 self._release(var)
-        return [self._result(a, t) for a, t in zip(self._graph.outputs, wanted, strict=True)]
+        own = [*donated, *[None] * (len(wanted) - len(donated))]
+        return [
+            self._result(*each) for each in zip(self._graph.outputs, wanted, own, strict=True)
+        ]
 
     def close(self) -> None:
         """Give back the memory that the frame still holds; its results must have been used."""
@@ -100,15 +105,20 @@ class Frame:
             return self.in_registers(storage)
         return storage
 
-    def _result(self, atom: Atom, target: Memory | None) -> Any:
+    def _result(self, atom: Atom, target: Memory | None, own: Memory | None) -> Any:
         found = self.storage(atom)
-        if target is None or (type(atom) is Var and self._kept_in_place.get(atom) is found):
+        if target is None or found is own:
             return found
         if type(atom) is not Var or self._allocated.get(atom) is not target:
             self.copy(found, target)
         return target
 
     def _step(self, step: Step) -> None:
+        notes = self.program.notes
+        with contextlib.nullcontext() if notes is None else notes.step(self, self._plan, step):
+            self._write(step)
+
+    def _write(self, step: Step) -> None:
         if step.kind == "registers":
             self._in_registers(step.equations[0])
         elif step.kind == "kernel":
@@ -136,7 +146,9 @@ class Frame:
         found: dict[int, list[Var]] = {}
         for number in range(len(self._plan.steps) - 1, -1, -1):
             for equation in self._plan.steps[number].equations:
-                for var in (*self._plan.reads[equation], *equation.outputs):
+                reads = self._plan.reads[equation]
+                wholes = [self._wholes[v].outputs[0] for v in reads if v in self._wholes]
+                for var in (*reads, *wholes, *equation.outputs):
                     if var not in seen:
                         seen.add(var)
                         found.setdefault(number, []).append(var)
@@ -228,11 +240,32 @@ class Frame:
         """Return the memory that a value is written to."""
         found = self._allocated.get(var)
         if found is None:
-            found = self._targets.get(var)
+            found = self._targets.get(var) or self._part_of_whole(var)
             if found is None:
                 found = self.program.buffer(self.e, var.type.dtype, var.type.shape)
             self._allocated[var] = found
         return found
+
+    def _part_of_whole(self, var: Var) -> Memory | None:
+        """Return the place in a concatenation for what is computed only to be put there."""
+        whole = self._wholes.get(var)
+        if whole is None or whole.outputs[0] in self._storage:
+            return None
+        axis = whole.params["axis"]
+        start = 0
+        for atom in whole.inputs:
+            if atom is var:
+                break
+            start += atom.type.shape[axis]
+        index = (*(slice(None),) * axis, slice(start, start + var.type.shape[axis]))
+        place = sliced(self.allocated(whole.outputs[0]), index)
+        assert isinstance(place, Memory)
+        return replace(place, buffer=None)
+
+    def holds(self, atom: Atom, place: Memory) -> bool:
+        """Say whether a value was computed right in its place."""
+        own = self._allocated.get(atom) if type(atom) is Var else None
+        return own is not None and (own.pointer, own.offset) == (place.pointer, place.offset)
 
     def scratch(self, dtype: np.dtype, shape: Sequence[int]) -> Memory:
         """Return memory of the frame, for as long as it lasts."""
@@ -267,7 +300,6 @@ class Frame:
         if type(old) is Var and old in self._dying and self._root_once(equation, old):
             heir, memory = self._donated.get(old, (None, None))
             if heir is var and memory is not None:
-                self._kept_in_place[var] = memory
                 self._allocated[var] = memory
                 return memory
             held = self._allocated.get(old)
@@ -390,6 +422,22 @@ class Frame:
     def _flat(self, target: Memory) -> Memory:
         assert target.contiguous
         return target
+
+
+def _wholes(graph: Graph) -> dict[Var, Equation]:
+    """Return the concatenation that each variable is a part of, if it is one part of one."""
+    found: dict[Var, Equation] = {}
+    twice: set[Var] = set()
+    for equation in graph.equations:
+        if equation.primitive.name != "concatenate" or kind_of(equation) != "opaque":
+            continue
+        for atom in equation.inputs:
+            if type(atom) is not Var or in_registers(atom.type):
+                continue
+            if atom in found:
+                twice.add(atom)
+            found[atom] = equation
+    return {var: whole for var, whole in found.items() if var not in twice}
 
 
 def _offset(e: Emitter, index: Sequence[Affine], memory: Memory) -> Value:

@@ -50,6 +50,11 @@ REDUCING = "reassoc nsz contract"
 """Fast-math flags of sums, which may be added up in any order (but always the same one)."""
 
 
+def weight(equation: Equation) -> int:
+    """Return what computing one element counts as, in operations."""
+    return 1 if equation.primitive.name in _CHEAP else _DEAR
+
+
 @dataclass(frozen=True)
 class Call:
     """A finished kernel, and what its caller passes."""
@@ -221,9 +226,7 @@ class Kernel:
 
     def _point(self, equation: Equation) -> None:
         var = equation.outputs[0]
-        self._work += self._written(var.type.shape) * (
-            1 if equation.primitive.name in _CHEAP else _DEAR
-        )
+        self._work += self._written(var.type.shape) * (weight(equation))
         target = self._frame.allocated(var) if self._frame.stores(var) else None
         for index in places(var.type.shape, self._terms):
             value = self.value(var, index)

@@ -25,7 +25,8 @@ def write_concatenate(program: Any, frame: Any, equation: Equation) -> bool:
     for atom in equation.inputs:
         stop = start + atom.type.shape[axis]
         place = sliced(target, (*(slice(None),) * axis, slice(start, stop)))
-        frame.copy(frame.storage(atom), place)
+        if not frame.holds(atom, place):
+            frame.copy(frame.storage(atom), place)
         start = stop
     frame.define(var, frame.settled(target))
     return True
