@@ -17,7 +17,7 @@ from clew.batch import batch, vmap
 from clew.calculus.push import push
 from clew.calculus.transpose import transpose
 from clew.core import pytree
-from clew.core.errors import DerivativeError
+from clew.core.errors import DerivativeError, DtypeError
 from clew.core.graph import Graph, interpret
 from clew.core.kinds import general, zeros
 from clew.core.primitive import Traced
@@ -162,7 +162,15 @@ def _pull_as_graph(name: str, rule: Rule, primals: Sequence[Any], outputs: Seque
 def _transposed(graph: Graph, count: int) -> Graph:
     """Transpose a pull-back: inputs are tangents, then what the pull-back held."""
     seeds = graph.inputs[: _pulled_outputs(graph, count)]
-    backward, has_path = transpose(graph, seeds, graph.outputs, ())
+    try:
+        backward, has_path = transpose(graph, seeds, graph.outputs, ())
+    except (DerivativeError, DtypeError):
+        raise DerivativeError(
+            "custom_rule: the pull is not linear in its cotangent, so forward mode, which needs "
+            "its transpose, does not follow from it",
+            "use reverse mode (clew.grad, clew.vjp), or a rule with push "
+            "(of solve_ode: gradient='discrete')",
+        ) from None
     held = len(graph.inputs) - len(seeds)
     found = iter(backward.outputs)
     with Builder.transforming(backward) as builder:

@@ -138,7 +138,7 @@ def solve_ode(
     True
     """
     times, sign = increasing("solve_ode", times)
-    events = (events,) if isinstance(events, Event) else tuple(events)
+    events = _listed(events)
     settings = Settings(rtol, atol, sign * times[-1], max_steps)
     _check_settings(settings, events, gradient)
     if gradient == "adjoint":
@@ -148,6 +148,17 @@ def solve_ode(
     return solve_towards(
         slope, start, times, sign, settings, events, first_step, checkpoint, memory
     )
+
+
+def _listed(events: Any) -> tuple[Event, ...]:
+    found = tuple(events) if isinstance(events, Sequence) else (events,)
+    for each in found:
+        if not isinstance(each, Event):
+            raise InputError(
+                f"solve_ode: events holds a {type(each).__name__}, not an Event",
+                "write Event(function), or a list of them",
+            )
+    return found
 
 
 def _check_settings(settings: Settings, events: Sequence[Event], gradient: str) -> None:
@@ -183,7 +194,8 @@ def solve_towards(
 
     system = System.of(forward, start, "solve_ode")
     events = [each.in_direction(sign) for each in events]
-    begin = _begin(system, events, settings, sign * times[0], first_step)
+    with np.errstate(all="ignore"):  # a slope that is not finite is reported by _check
+        begin = _begin(system, events, settings, sign * times[0], first_step)
 
     def to_next(progress: Progress, time: Any) -> tuple[Progress, Leaves]:
         before = progress.accepted + progress.rejected

@@ -20,7 +20,7 @@ from clew.calculus import custom_rule, vjp
 from clew.core.graph import Graph
 from clew.core.types import Type, type_of
 from clew.integrate.adaptive import Settings, Solution, solve_towards
-from clew.integrate.system import Leaves, System
+from clew.integrate.system import Leaves, System, like
 from clew.loops import scan
 from clew.loops.bodies import body_of
 from clew.trace import run
@@ -82,14 +82,13 @@ class _Adjoint:
             adjoint = [a + w for a, w in zip(adjoint, own, strict=True)]
             return self._over_interval(adjoint, sums, (first, last), state, parameters), None
 
-        zero = [np.zeros(type_of(leaf).shape) for leaf in start]
-        sums = [np.zeros(type_of(leaf).shape) for leaf in parameters]
+        zero, sums = _zeros(start), _zeros(parameters)
         ends = [leaf[1:] for leaf in states], [leaf[1:] for leaf in given]
         slices = (times[:-1], times[1:], *ends)
         (adjoint, sums), _ = scan(interval, (zero, sums), slices, reverse=True)
         to_times = _to_times(self.rate, states, given, times, parameters, adjoint)
         adjoint = [a + w[0] for a, w in zip(adjoint, given, strict=True)]
-        return adjoint, to_times, sums
+        return _like(adjoint, start), to_times, _like(sums, parameters)
 
     def _over_interval(
         self,
@@ -115,6 +114,16 @@ class _Adjoint:
         found = solve_towards(slope, joint, times, -self.sign, settings)
         begin = [leaf[-1] for leaf in found.states]
         return begin[count : 2 * count], begin[2 * count :]
+
+
+def _zeros(leaves: Leaves) -> Leaves:
+    """Return zeros of at least double precision, to sum in."""
+    kinds = [type_of(leaf) for leaf in leaves]
+    return [np.zeros(kind.shape, np.result_type(kind.dtype, np.float64)) for kind in kinds]
+
+
+def _like(values: Leaves, leaves: Leaves) -> Leaves:
+    return [like(x, type_of(leaf)) for x, leaf in zip(values, leaves, strict=True)]
 
 
 def _to_times(rate: Any, states: Any, given: Any, times: Any, parameters: Any, adjoint: Any) -> Any:

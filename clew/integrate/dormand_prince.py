@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from clew.integrate.system import Leaves, System, combined, moved
+from clew.core.types import type_of
+from clew.integrate.system import Leaves, System, combined, like, moved
 
 NODES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 STAGES = (
@@ -58,7 +59,7 @@ def interpolated(
     found = []
     for y, z, third, fourth, fifth in zip(before, after, *dense, strict=True):
         inner = third + share * (fourth + rest * fifth)
-        found.append(y + share * ((z - y) + rest * inner))
+        found.append(like(y + share * ((z - y) + rest * inner), type_of(y)))
     return found
 
 
@@ -82,8 +83,8 @@ def step(system: System, time: Any, state: Leaves, size: Any, first_slope: Leave
     bend = combined(DENSE, slopes)
     third, fourth, fifth = [], [], []
     for y, z, one, seven, d in zip(state, inner, slopes[0], slopes[-1], bend, strict=True):
-        whole = z - y
-        third.append(size * one - whole)
-        fourth.append(2.0 * whole - size * (one + seven))
-        fifth.append(size * d)
+        whole, kind = z - y, type_of(y)
+        third.append(like(size * one - whole, kind))
+        fourth.append(like(2.0 * whole - size * (one + seven), kind))
+        fifth.append(like(size * d, kind))
     return Step(time, size, state, inner, slopes[-1], error, (third, fourth, fifth))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from clew.core.errors import DtypeError, InputError, ShapeError, TraceError
+from clew.core.primitive import Traced
 from clew.core.types import Type, type_of
 from clew.loops import check
 from clew.loops.bodies import Carry
@@ -37,7 +38,7 @@ class System:
         def flat(time: Any, state: Sequence[Any]) -> Leaves:
             found = Carry.of(slope(time, tree(list(state))), f"{what}: slope")
             _check(what, carry.structure.names, types, found)
-            return found.leaves
+            return [like(x, kind) for x, kind in zip(found.leaves, types, strict=True)]
 
         return cls(flat, leaves, tree)
 
@@ -68,12 +69,18 @@ def moved(state: Sequence[Any], size: Any, slopes: Sequence[Any]) -> Leaves:
     >>> moved([1.0], 0.5, [2.0])
     [2.0]
     """
-    return [_like(x + size * slope, x) for x, slope in zip(state, slopes, strict=True)]
+    return [like(x + size * slope, type_of(x)) for x, slope in zip(state, slopes, strict=True)]
 
 
-def _like(value: Any, like: Any) -> Any:
-    dtype = type_of(like).dtype
-    return value if type_of(value).dtype == dtype else value.astype(dtype)
+def like(value: Any, kind: Type) -> Any:
+    """Return a value in the dtype of a type.
+
+    >>> like(np.float64(0.5), Type((), np.float32))
+    np.float32(0.5)
+    """
+    if type_of(value).dtype == kind.dtype:
+        return value
+    return (value if hasattr(value, "astype") else np.asarray(value)).astype(kind.dtype)
 
 
 def combined(weights: Sequence[float], stages: Sequence[Sequence[Any]]) -> Leaves:
@@ -93,26 +100,30 @@ def combined(weights: Sequence[float], stages: Sequence[Sequence[Any]]) -> Leave
 
 
 def increasing(what: str, times: Any, least: int = 2) -> tuple[Any, float]:
-    """Return times as an array, and the sign (1 or -1) that makes them increase.
+    """Return times in double precision, and the sign (1 or -1) that makes them increase.
 
     Raises
     ------
     InputError
         If they are too few, or neither increase nor decrease.
     """
+    if isinstance(times, (list, tuple)):
+        times = np.stack(times) if any(isinstance(t, Traced) for t in times) else np.asarray(times)
     kind = type_of(times)
     if kind.ndim != 1 or kind.shape[0] < least:
         raise InputError(
             f"{what}: times has shape {kind.shape}",
             f"give at least {least} times, the first that of the start",
         )
-    times = times if kind.inexact else np.asarray(times) * 1.0
+    times = like(times, Type(kind.shape, np.float64))
     steps = times[1:] - times[:-1]
     try:
         sign = 1.0 if bool(np.all(steps >= 0)) else -1.0
     except TraceError:  # they differ from turn to turn of a loop around
         check(np.all(steps >= 0), f"{what}: in a loop, times must increase", "sort them")
         return times, 1.0
-    if not bool(np.all(steps * sign >= 0)) or not bool(np.all(np.isfinite(times))):
+    if not bool(np.all(np.isfinite(times))):
+        raise InputError(f"{what}: times are not all finite", "give finite times")
+    if not bool(np.all(steps * sign >= 0)):
         raise InputError(f"{what}: times neither increase nor decrease", "sort them")
     return times, sign

@@ -9,10 +9,10 @@ import numpy as np
 
 from clew.batch import batch
 from clew.core.graph import Graph
-from clew.core.kinds import Control
 from clew.core.primitive import PRIMITIVES
 from clew.core.tape import TapeType
 from clew.core.types import Type, type_of
+from clew.loops.bodies import may_fail
 from clew.loops.spec import COUNT, Groups, Spec
 from clew.loops.tapes import wide
 from clew.ops.shape import moveaxis, reshape
@@ -45,7 +45,8 @@ def alike(size: int, spec: Spec, flags: Groups) -> tuple[Spec, list[bool]]:
     condition = None
     if spec.condition is not None:
         condition = batch(spec.condition, size, [*carries, *flags.held])[0]
-    return spec.with_(body=body, condition=condition), carries
+    policy = spec.policy.of_batch(size)
+    return spec.with_(body=body, condition=condition, policy=policy), carries
 
 
 def aligned(size: int, groups: Groups, flags: Groups, carries: Sequence[bool]) -> Groups:
@@ -149,78 +150,116 @@ def lent(active: Any, values: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _may_fail(body: Graph) -> bool:
-    """Whether a body must not be run on values that it was not meant for."""
-    return any(
-        not equation.outputs or isinstance(equation.primitive, Control)
-        for equation in body.equations
-    )
+def _borrowed(body: Graph, flags: Groups) -> list[bool]:
+    """Return which inputs an example that is done must borrow, lest the body fail on its own."""
+    read: set[Any] = set()
+    for equation in reversed(body.equations):
+        if may_fail(equation) or any(var in read for var in equation.outputs):
+            read.update(equation.inputs)
+    return [bool(f) and var in read for f, var in zip(flags.inner(), body.inputs, strict=True)]
+
+
+def _lent_where(borrowed: Sequence[bool], active: Any, values: Sequence[Any]) -> list[Any]:
+    given = iter(lent(active, [v for v, flag in zip(values, borrowed, strict=True) if flag]))
+    return [next(given) if flag else v for v, flag in zip(values, borrowed, strict=True)]
 
 
 # --- loops whose examples stop at different times ----------------------------------------------
 
 
 def _while(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
-    """Run while any example is active; carry who is, and how many steps each has taken."""
+    """Run while any example is active; carry the step, who is active, and the steps of each."""
     assert spec.condition is not None
     asked, _ = batch(spec.condition, size, [*flags.carries, *flags.held])
     body = _batched_body(spec, size, flags)
-    count, careful = spec.carries, _may_fail(body)
+    count, borrowed = spec.carries, _borrowed(body, flags)
+    one = COUNT.dtype.type(1)
 
     def step(*inputs: Any) -> list[Any]:
-        carries, (active, taken), held = (
+        carries, (index, active, taken), held = (
             inputs[:count],
-            inputs[count : count + 2],
-            inputs[count + 2 :],
+            inputs[count : count + 3],
+            inputs[count + 3 :],
         )
-        own = lent(active, carries) if careful else carries
-        values = run(body, [*own, *held])
+        values = run(body, _lent_where(borrowed, active, [*carries, *held]))
         kept = [selected(active, n, o) for n, o in zip(values, carries, strict=False)]
         taken = taken + PRIMITIVES["convert"](active, dtype=COUNT.dtype)
         active = active & run(asked, [*kept, *held])[0]
-        return [*kept, active, taken, *values[count:]]
+        return [*kept, index + one, active, taken, *values[count:]]
 
     carry_types = [var.type for var in body.inputs[:count]]
     held_types = [var.type for var in body.inputs[count:]]
-    both = [Type((size,), bool), Type((size,), COUNT.dtype)]
+    more = _further(size)
     condition = graph_of(
-        lambda *inputs: [PRIMITIVES["any"](inputs[count], axis=(0,))],
-        [*carry_types, *both, *held_types],
+        lambda *inputs: [PRIMITIVES["any"](inputs[count + 1], axis=(0,))],
+        [*carry_types, *more, *held_types],
     )
     new = spec.with_(
-        body=graph_of(step, [*carry_types, *both, *held_types]),
+        body=graph_of(step, [*carry_types, *more, *held_types]),
         condition=condition,
-        carries=count + 2,
+        carries=count + 3,
+        policy=spec.policy.of_batch(size),
     )
     active = run(asked, [*groups.carries, *groups.held])[0]
     taken = np.zeros(size, COUNT.dtype)
-    operands = [*groups.carries, active, taken, *groups.held]
+    operands = [*groups.carries, COUNT.dtype.type(0), active, taken, *groups.held]
     results = new.results(PRIMITIVES["loop"](*operands, **new.params()))
     return [*results.carries[:count], *results.stacked, results.carries[-1], *results.snapshots]
 
 
 def _counted(size: int, spec: Spec, groups: Groups, flags: Groups) -> list[Any]:
     """Run as many steps as the longest example takes; carry the step to know who is active."""
+    idle = spec.snapshots is not None
+    longest, further = waiting(size, spec, groups.count[0], idle)
+    new = spec.with_(
+        body=ragged_body(size, spec, flags, idle),
+        carries=spec.carries + len(further),
+        policy=spec.policy.of_batch(size),
+    )
+    operands = [longest, *groups.carries, *further, *groups.scanned, *groups.held, groups.count[0]]
+    results = new.results(PRIMITIVES["loop"](*operands, **new.params()))
+    return [*results.carries[: spec.carries], *results.stacked, *results.snapshots]
+
+
+def waiting(size: int, spec: Spec, totals: Any, idle: bool) -> tuple[Any, list[Any]]:
+    """Return the steps of the example that takes most, and the further carries at the start.
+
+    They are the index of the step and, if ``idle``, two that stay as they are: snapshots of
+    such a loop then look like those of a ``while_loop``, which carries as many.
+    """
+    longest = PRIMITIVES["max"](totals, axis=(0,)) if size else COUNT.dtype.type(0)
+    first = longest - 1 if spec.reverse else COUNT.dtype.type(0)
+    return longest, [first, *([np.zeros(size, bool), np.zeros(size, COUNT.dtype)] if idle else [])]
+
+
+def ragged_body(
+    size: int, spec: Spec, flags: Groups, idle: bool, states: int | None = None
+) -> Graph:
+    """Batch the body of a loop that examples take different numbers of steps of.
+
+    Its last input is those numbers. The index of a step, and what is ``idle``, are further
+    carries, or, with ``states``, scanned after so many others.
+    """
     body = _batched_body(spec, size, flags)
-    count, careful = spec.carries, _may_fail(body)
+    count, borrowed = spec.carries, _borrowed(body, flags)
+    further = _further(size) if idle else _further(size)[:1]
+    place = count + (states or 0)
+    after = place + len(further)
 
     def step(*inputs: Any) -> list[Any]:
-        carries, index, totals = inputs[:count], inputs[count], inputs[-1]
-        rest = inputs[count + 1 : -1]
+        carries, index, totals = inputs[:count], inputs[place], inputs[-1]
         active = index < totals
-        own = lent(active, carries) if careful else carries
-        values = run(body, [*own, *rest])
+        own = [*inputs[:place], *inputs[after:-1]]
+        values = run(body, _lent_where(borrowed, active, own))
         kept = [selected(active, n, o) for n, o in zip(values, carries, strict=False)]
-        return [*kept, index + (-1 if spec.reverse else 1), *values[count:]]
+        moved = index + (-1 if spec.reverse else 1)
+        following = [moved, *inputs[place + 1 : after]] if states is None else []
+        return [*kept, *following, *values[count:]]
 
     types = [var.type for var in body.inputs]
-    totals = groups.count[0]
-    new = spec.with_(
-        body=graph_of(step, [*types[:count], COUNT, *types[count:], Type((size,), COUNT.dtype)]),
-        carries=count + 1,
-    )
-    longest = PRIMITIVES["max"](totals, axis=(0,)) if size else np.int64(0)
-    first = longest - 1 if spec.reverse else np.int64(0)
-    operands = [longest, *groups.carries, first, *groups.scanned, *groups.held, totals]
-    results = new.results(PRIMITIVES["loop"](*operands, **new.params()))
-    return [*results.carries[:count], *results.stacked, *results.snapshots]
+    return graph_of(step, [*types[:place], *further, *types[place:], Type((size,), COUNT.dtype)])
+
+
+def _further(size: int) -> list[Type]:
+    """Return the types of what a ragged loop carries: the step, who is active, steps taken."""
+    return [COUNT, Type((size,), bool), Type((size,), COUNT.dtype)]

@@ -20,7 +20,7 @@ from clew.core.program import program
 from clew.core.tape import TapeType
 from clew.core.types import Type, type_of
 from clew.loops.batched import graph_of, lent, selected
-from clew.loops.bodies import Body, Carry, body_of
+from clew.loops.bodies import Body, Carry, body_of, described
 from clew.loops.residuals import saved_values
 from clew.loops.spec import reordered
 from clew.loops.tapes import join_tapes, pick_tape, wide
@@ -393,7 +393,7 @@ def _switched(
         number = min(max(int(index), 0), len(functions) - 1)
         return functions[number](*operands)
     own = Carry.of(list(operands), what)
-    bodies = [body_of(function, own.abstract()) for function in functions]
+    bodies = [body_of(function, own.abstract(), may_be_skipped=True) for function in functions]
     _check_alike(what, bodies)
     captured: list[Any] = []
     graphs = []
@@ -415,7 +415,7 @@ def _check_alike(what: str, bodies: Sequence[Body]) -> None:
         if body.structure != first.structure:
             raise InputError(
                 f"{what}: branches return different structures: "
-                f"{', '.join(first.structure.names)} and {', '.join(body.structure.names)}",
+                f"{described(first.structure)} and {described(body.structure)}",
                 "return the same tree from every branch",
             )
         pairs = zip(first.structure.names, first.graph.outputs, body.graph.outputs, strict=True)

@@ -40,7 +40,7 @@ class Fission:
 
 def fission(spec: Spec, count: int) -> Fission | None:
     """Divide a loop whose carries from number ``count`` on are sums; None if it does not pay."""
-    if spec.length is None or spec.carries == count:
+    if not spec.length or spec.carries == count:
         return None
     inputs = spec.inner(spec.body.inputs)
     made_by: dict[Any, Equation] = {

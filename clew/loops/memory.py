@@ -26,12 +26,22 @@ class Budget:
         if needed <= allowed:
             return
         source = "the machine has" if self._policy.memory is None else "memory= allows"
-        fitting = max(1, allowed // (2 * per_step)) if per_step else 0
-        setting = f'checkpoint="auto" or checkpoint={fitting}' if fitting else 'checkpoint="auto"'
         raise MemoryLimitError(
             f"{self._policy.spelling}: {what} takes {readable(needed)}, "
             f"{source} {readable(allowed)}: {readable(needed - allowed)} too much",
-            f"pass {setting}, which keeps snapshots and recomputes between them, "
-            "or a larger memory=",
+            self._advice(allowed, per_step),
             self._policy.where or None,
+        )
+
+    def _advice(self, allowed: int, per_step: int) -> str:
+        if self._policy.checkpoint is not None:
+            return (
+                "pass a larger memory= or fewer snapshots; second derivatives keep the bound "
+                "with clew.hvp (forward over reverse), not as a gradient of a gradient"
+            )
+        fitting = max(1, allowed // (2 * per_step)) if per_step else 0
+        setting = f'checkpoint="auto" or checkpoint={fitting}' if fitting else 'checkpoint="auto"'
+        return (
+            f"pass {setting}, which keeps snapshots and recomputes between them, "
+            "or a larger memory="
         )

@@ -19,6 +19,7 @@ from clew.core.primitive import Traced
 from clew.core.program import program
 from clew.core.types import Type
 from clew.loops.branch import widened
+from clew.loops.closures import outer_traces, with_own_work
 from clew.loops.spec import reordered
 from clew.trace import record
 
@@ -51,16 +52,17 @@ class Remat(Control):
         return [None if var is None else builder.value(var) for var in found]
 
     def split(self, equation: Any, dependent: Sequence[bool]) -> Any:
-        """Run the body for what is known; the linear part runs it again."""
+        """Run the body's known part for what is known; the linear part runs it again."""
         body = equation.params["body"]
         seeds = [v for v, flag in zip(body.inputs, dependent, strict=True) if flag]
-        reached: set[Any] = {*seeds}
-        for each in split(body, seeds).linear:
-            reached.update(each.outputs)
+        parts = split(body, seeds)
+        reached: set[Any] = {*seeds, *(var for each in parts.linear for var in each.outputs)}
         moving = [atom in reached for atom in body.outputs]
         if all(moving):
             return None
-        known = self.pruned(equation, [not flag for flag in moving])
+        primal = Graph(body.inputs, parts.primal, body.outputs, body.constants)
+        early = equation.remade(equation.inputs, {"body": primal}, equation.outputs)
+        known = self.pruned(early, [not flag for flag in moving])
         return [known], [self.pruned(equation, moving)] if any(moving) else []
 
     def pull(self, cotangent: Any, operands: Sequence[Any], params: dict) -> Sequence[Any]:
@@ -125,7 +127,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         leaves = [leaf for argument in args for leaf in pytree.flatten(argument)[0]]
         if not any(isinstance(leaf, Traced) for leaf in leaves):
             return f(*args)
-        recording = record(f, args)
+        before = outer_traces()
+        recording = with_own_work(record(f, args), before)
         body = recording.graph.with_live_equations()
         values = remat(*leaves, *recording.captured, body=body)
         return recording.structure.unflatten(values)

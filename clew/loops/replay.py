@@ -24,7 +24,14 @@ from clew.core.graph import Equation, Graph, Var
 from clew.core.kinds import Control
 from clew.core.primitive import PRIMITIVES
 from clew.core.types import Type
-from clew.loops.batched import aligned, alike, batch_loop, examples_first, graph_of
+from clew.loops.batched import (
+    aligned,
+    alike,
+    examples_first,
+    graph_of,
+    ragged_body,
+    waiting,
+)
 from clew.loops.execute import (
     Buffers,
     scannable,
@@ -271,25 +278,39 @@ class Replay(Control):
     def batched(
         self, size: int, operands: Sequence[Any], batched: Sequence[bool], params: dict
     ) -> Any:
-        """Batch both loops; if examples take different numbers of steps, store all states."""
+        """Batch both loops; examples that take fewer steps than others wait."""
         replayed, along = params["replayed"], params["along"]
         given = operands_of(list(operands), replayed, along)
         flags = operands_of(list(batched), replayed, along)
-        if not any(flags.count):
-            return _batch_alike(self, size, given, flags, params)
-        first = with_states(replayed)
-        values = batch_loop(
-            size,
-            first,
-            [*given.count, *given.replayed.inner()],
-            [*flags.count, *flags.replayed.inner()],
-        )
-        states = list(values[replayed.carries :])
-        mine, its = given.along, flags.along
-        second = [*given.count, *mine.carries, *states, *mine.scanned, *mine.held]
-        wide = [True] * len(states)
-        all_flags = [*flags.count, *its.carries, *wide, *its.scanned, *its.held]
-        return batch_loop(size, along, second, all_flags)
+        if any(flags.count):
+            return _batch_ragged(self, size, given, flags, params)
+        return _batch_alike(self, size, given, flags, params)
+
+
+def _batch_ragged(
+    primitive: Any, size: int, given: Operands, flags: Operands, params: dict[str, Spec]
+) -> Sequence[Any]:
+    replayed, along = params["replayed"], params["along"]
+    states, its = [True] * replayed.carries, flags.along
+    own = Groups([], states, flags.replayed.scanned, flags.replayed.held)
+    moving = [True] * along.carries
+    known = Groups([], moving, [*states, *its.scanned], its.held)
+    totals = given.count[0]
+    longest, further = waiting(size, replayed, totals, idle=True)
+    one = aligned(size, given.replayed, flags.replayed, states)
+    two = aligned(size, given.along, its, moving)
+    operands = Operands(
+        [longest],
+        given.snapshots,
+        Groups([], [*one.carries, *further], one.scanned, [*one.held, totals]),
+        Groups([], two.carries, two.scanned, [*two.held, totals]),
+    )
+    policy = replayed.policy.of_batch(size)
+    body = ragged_body(size, replayed, own, idle=True)
+    again = replayed.with_(body=body, carries=len(states) + len(further), policy=policy)
+    body = ragged_body(size, along, known, idle=True, states=len(states))
+    second = along.with_(body=body, scanned=along.scanned + len(further), policy=policy)
+    return primitive(*operands.flat(), replayed=again, along=second)
 
 
 def _batch_alike(

@@ -46,6 +46,10 @@ class Policy:
     def __str__(self) -> str:
         return "tape" if self.checkpoint is None else str(self.checkpoint)
 
+    def of_batch(self, size: int) -> Policy:
+        """Return the policy of a loop over so many examples; ``memory`` is that of one."""
+        return self if self.memory is None else replace(self, memory=self.memory * max(size, 1))
+
 
 @dataclass(frozen=True)
 class Groups:

@@ -50,7 +50,8 @@ def scan(
         before n steps, the others recomputed on a binomial schedule; "auto", the first if it
         fits ``memory``, else as many snapshots as fit.
     memory : int, optional
-        Bytes that may be kept: 64 MiB for "auto", the machine's memory else.
+        Bytes that may be kept: 64 MiB for "auto", the machine's memory else. In a batch, of
+        one example.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def scan(
     start = Carry.of(carry, "scan: carry")
     slices = Carry.of(xs, "scan: xs")
     length = _common_length(slices, length)
-    body = _scan_body(step, start, slices)
+    body = _scan_body(step, start, slices, may_be_skipped=not length)
     count = len(start.leaves)
     spec = Spec(body.graph, None, length, count, len(slices.leaves), bool(reverse), policy)
     values = _bound(spec, (), start.leaves, slices.leaves, body.captured)
@@ -80,7 +81,9 @@ def scan(
     return start.structure.unflatten(values[:count]), stacked
 
 
-def _scan_body(step: Callable[[Any, Any], Any], start: Carry, slices: Carry) -> Body:
+def _scan_body(
+    step: Callable[[Any, Any], Any], start: Carry, slices: Carry, may_be_skipped: bool
+) -> Body:
     elements = [Type(kind.shape[1:], kind.dtype) for kind in slices.types]
     one = Carry(slices.leaves, elements, slices.structure)
 
@@ -93,7 +96,7 @@ def _scan_body(step: Callable[[Any, Any], Any], start: Carry, slices: Carry) -> 
             )
         return fitting("scan", start, result[0]), result[1]
 
-    return body_of(flat, (start.abstract(), one.abstract()))
+    return body_of(flat, (start.abstract(), one.abstract()), may_be_skipped)
 
 
 def _common_length(slices: Carry, length: int | None) -> int:
@@ -150,9 +153,9 @@ def fori_loop(
     def flat(i: Any, carry: Any) -> list[Any]:
         return [i + 1, *fitting("fori_loop", start, body(i, carry))]
 
-    traced = body_of(flat, (Type((), np.int64), start.abstract()))
     steps = last - first
     length = None if isinstance(steps, Traced) else max(int(steps), 0)
+    traced = body_of(flat, (Type((), np.int64), start.abstract()), may_be_skipped=not length)
     count = () if length is not None else (PRIMITIVES["maximum"](steps, 0),)
     spec = Spec(traced.graph, None, length, 1 + len(start.leaves), 0, False, policy)
     values = _bound(spec, count, [first, *start.leaves], [], traced.captured)
@@ -189,7 +192,8 @@ def while_loop(
         None, a tape; n, at most n carries, the others recomputed; "auto", as many carries as
         fit ``memory``.
     memory : int, optional
-        Bytes that may be kept: 64 MiB for "auto", the machine's memory else.
+        Bytes that may be kept: 64 MiB for "auto", the machine's memory else. In a batch, of
+        one example.
 
     Raises
     ------
@@ -206,7 +210,11 @@ def while_loop(
     policy = policy_of("while_loop", checkpoint, memory, user_location())
     start = Carry.of(carry, "while_loop: carry")
     asked = body_of(lambda carry: single_truth("while_loop", condition(carry)), (start.abstract(),))
-    traced = body_of(lambda carry: fitting("while_loop", start, body(carry)), (start.abstract(),))
+    traced = body_of(
+        lambda carry: fitting("while_loop", start, body(carry)),
+        (start.abstract(),),
+        may_be_skipped=True,
+    )
     count = len(start.leaves)
     both = [*traced.captured, *asked.captured]
     own = traced.graph.inputs
@@ -234,7 +242,21 @@ def _bound(
     held: Sequence[Any],
 ) -> Sequence[Any]:
     """Record or run a loop, what does not change from step to step first."""
-    before, spec = hoisted(spec)
+    before, smaller = hoisted(spec)
     with np.errstate(all="ignore"):
-        held = [*held, *run(before, held)]
-    return loop(*count, *carries, *scanned, *held, **spec.params())
+        extra = run(before, held)
+        if spec.dynamic and any(isinstance(value, Traced) for value in extra):
+            test = spec.condition
+            runs = count[0] > 0 if test is None else run(test, [*carries, *held])[0]
+            extra = [_if_needed(runs, value) for value in extra]
+    return loop(*count, *carries, *scanned, *held, *extra, **smaller.params())
+
+
+def _if_needed(runs: Any, value: Any) -> Any:
+    """Give a value that only a loop's steps read no slope if there is no step.
+
+    The slope may be infinite there; times the zero that flows back it would be no number.
+    """
+    if not type_of(value).inexact:
+        return value
+    return PRIMITIVES["where"](runs, value, PRIMITIVES["stop_gradient"](value))

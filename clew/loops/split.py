@@ -9,6 +9,7 @@ from typing import Any
 from clew.calculus.transpose import Linearized, split
 from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.primitive import PRIMITIVES
+from clew.core.tape import TapeType
 from clew.loops.execute import all_bytes
 from clew.loops.memory import AUTO_BYTES
 from clew.loops.residuals import saved_values
@@ -129,11 +130,12 @@ def _saved(divided: _Divided) -> list[Var]:
 
 
 def _snapshots_that_fit(divided: _Divided, saved: Sequence[Var]) -> int | None:
-    """Return how many snapshots fit the budget; None if the whole tape does."""
+    """Return how many snapshots fit the budget; None if the whole tape surely does."""
     spec = divided.spec
     budget = spec.policy.memory or AUTO_BYTES
     each = all_bytes([var.type for var in saved])
-    if spec.length is not None and spec.length * each <= budget:
+    endless = any(type(var.type) is TapeType for var in saved)
+    if spec.length is not None and not endless and spec.length * each <= budget:
         return None
     state = max(1, all_bytes([var.type for var in divided.inputs(False).carries]))
     if spec.length is not None and spec.length * state <= budget:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from clew.core.errors import DerivativeError, DtypeError, GraphError
+from clew.core.errors import DerivativeError, DtypeError, GraphError, TraceError
 from clew.core.graph import Atom, Equation, Graph, Literal, Var, interpret
 from clew.core.primitive import PRIMITIVES, Primitive, Traced, innermost
 from clew.core.source import Where, current_scope, user_location
@@ -24,6 +24,11 @@ class _Active(threading.local):
 
 
 _active = _Active()
+
+
+def open_builders() -> tuple[Builder, ...]:
+    """Return the builders of the functions being traced in this thread, outermost first."""
+    return tuple(_active.stack)
 
 
 def active_builder() -> Builder | None:
@@ -41,6 +46,7 @@ class Builder:
     __slots__ = (
         "_constant_of",
         "_context",
+        "before",
         "captured",
         "concrete",
         "constants",
@@ -58,6 +64,7 @@ class Builder:
         self.captured: dict[Var, tuple[Var, Any]] = {}
         self.concrete = concrete
         self.open = True
+        self.before: dict[Builder, int] | None = None
         self._constant_of: dict[int, tuple[Any, Var]] = {}
         self._context: tuple[str, Where] | None = None
 
@@ -170,6 +177,13 @@ class Builder:
         self.equations.append(Equation(primitive, inputs, params, (var,), scope, where))
         return tracer_class(self, var)
 
+    def repeated(self) -> None:
+        """Say that what is traced may run any number of times: it may not write outside.
+
+        ``before`` keeps how many equations each outer trace had then.
+        """
+        self.before = {each: len(each.equations) for each in _active.stack if each is not self}
+
     def standing_at(self, equation: Equation) -> None:
         """Give equations recorded from now on the scope and line of another equation."""
         self._context = (equation.scope, equation.where)
@@ -237,6 +251,22 @@ def _apply(equation: Equation, operands: list[Any]) -> Any:
         return builder.record(equation.primitive, operands, equation.params)
     finally:
         builder._context = before
+
+
+def refuse_write(builder: Builder, var: Var) -> None:
+    """Raise if a step or branch under way writes into an array that was there before it.
+
+    Tracing it once records one write, but it may run any number of times.
+    """
+    for inner in _active.stack[builder.level :]:
+        if inner.before is None:
+            continue
+        since = builder.equations[inner.before.get(builder, 0) :]
+        if not any(var is made for each in since for made in each.outputs):
+            raise TraceError(
+                f"a step or branch writes into an array ({var.type}) from outside",
+                "carry the array and return it, or write into a copy made inside",
+            )
 
 
 def leaked(value: Any) -> GraphError:

@@ -54,6 +54,8 @@ def record(
     builder = Builder(ConcreteValues(size))
     flags = batched or [False] * len(leaves)
     with builder.recording():
+        if abstract:
+            builder.repeated()
         inputs = [
             builder.input(leaf, UNKNOWN)
             if abstract

@@ -59,6 +59,7 @@ class Tracer(Traced):
         if self._parent is not None:
             self._parent.write(self._put(self._parent, value))
             return
+        _builder.refuse_write(self.builder, self._var)
         self._var = self._own(value)
 
     def _own(self, value: Any) -> Var:
@@ -101,6 +102,8 @@ class Tracer(Traced):
 
     def snapshot(self) -> Tracer:
         """Return the present value as an array of its own."""
+        if _builder.active_builder() is not self.builder:
+            return PRIMITIVES["positive"](self)
         return Tracer(self.builder, self.read())
 
     def is_part(self, parent: Any, key: Any) -> bool:
@@ -216,7 +219,8 @@ class Tracer(Traced):
         self._needs_number(
             "making a plain NumPy array",
             "use np.stack([...]) or clew.numpy.array([...]) to join traced values, and "
-            "np.zeros_like(x) or clew.numpy.zeros(...) for an array to write them into",
+            "np.zeros_like(x) or clew.numpy.zeros(...) for an array to write them into, and "
+            "clew.numpy.array(a)[i] to index a plain array with a traced number",
         )
 
     def item(self, *_: Any) -> Any:

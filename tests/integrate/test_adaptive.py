@@ -69,11 +69,12 @@ def test_backwards_in_time():
     np.testing.assert_allclose(back.states[1], expm(MATRIX) @ START, rtol=1e-9)
 
 
-@pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
-@pytest.mark.parametrize("memory", [{}, {"checkpoint": 4}], ids=str)
+@pytest.mark.parametrize(
+    ("gradient", "memory"),
+    [("discrete", {}), ("discrete", {"checkpoint": 4}), ("adjoint", {})],
+    ids=str,
+)
 def test_jacobians_against_the_matrix_exponential(gradient, memory):
-    if gradient == "adjoint" and memory:
-        pytest.skip("the adjoint keeps nothing that could be checkpointed")
     end = lambda y: integrate.solve_ode(
         linear, y, np.array([0.0, 1.0, 3.0]), gradient=gradient, **TIGHT, **memory
     ).states[-1]
@@ -201,3 +202,61 @@ def test_too_many_steps():
 def test_bad_settings(settings, words):
     call = lambda: integrate.solve_ode(lambda t, y: -y, 1.0, np.array([0.0, 1.0]), **settings)
     assert words in raised(clew.InputError, call)
+
+
+@pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
+def test_single_precision_states_stay_so(gradient):
+    def late(rate, start=1.0, times=(0.0, 0.5, 1.0)):
+        state = {"x": np.full(2, start, np.float32), "y": 1.0}
+        slope = lambda t, s: {"x": -rate * s["x"], "y": -rate * s["y"]}
+        return integrate.solve_ode(slope, state, np.array(times), gradient=gradient).states
+
+    found = late(1.3)
+    assert (found["x"].dtype, found["y"].dtype) == (np.float32, np.float64)
+    np.testing.assert_allclose(found["x"][-1], np.exp(-1.3), rtol=1e-5)
+    rate = np.float32(1.3)
+    slope = clew.grad(lambda rate: np.sum(late(rate)["x"][-1]))(rate)
+    assert slope.dtype == np.float32
+    np.testing.assert_allclose(slope, -2.0 * np.exp(-1.3), rtol=1e-4)
+
+
+def test_single_precision_with_times_alike_and_events():
+    times = np.array([0.0, 2.0], np.float32)
+    half = integrate.Event(lambda t, y: y - 0.5, direction=-1)
+    found = integrate.solve_ode(lambda t, y: -y, np.float32(1.0), times, events=half)
+    assert found.states.dtype == np.float32
+    np.testing.assert_allclose(found.event_time, np.log(2.0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("gradient", ["discrete", "adjoint"])
+def test_complex_states(gradient):
+    turn = lambda w, start: integrate.solve_ode(
+        lambda t, y: 1j * w * y, start, np.array([0.0, 0.4, 1.0]), gradient=gradient, **TIGHT
+    ).states[-1]
+    in_rate = clew.grad(lambda w: np.real(turn(w, 1.0 + 0.0j)))(1.3)
+    np.testing.assert_allclose(in_rate, -np.sin(1.3), rtol=1e-8)
+    in_start = clew.grad(lambda z: np.real(turn(1.3, z)))(0.2 - 0.5j)
+    np.testing.assert_allclose(in_start, np.exp(1.3j), rtol=1e-8)
+
+
+def test_forward_mode_through_the_adjoint_is_refused():
+    late = lambda k: integrate.solve_ode(
+        lambda t, y: -k * y, 1.0, np.array([0.0, 1.0]), gradient="adjoint"
+    ).states[-1]
+    with pytest.raises(clew.DerivativeError, match="gradient='discrete'"):
+        clew.jvp(late, (1.3,), (1.0,))
+
+
+def test_a_slope_that_is_not_finite_at_the_start():
+    text = raised(
+        clew.RunError,
+        lambda: integrate.solve_ode(lambda t, y: np.log(y - 2.0), 1.0, np.array([0.0, 1.0])),
+    )
+    assert "not finite near time 0.0" in text
+
+
+def test_times_in_a_list():
+    end = lambda time: integrate.solve_ode(lambda t, y: -y, 1.0, [0.0, time], **TIGHT).states[-1]
+    np.testing.assert_allclose(end(1.5), np.exp(-1.5), rtol=1e-9)
+    np.testing.assert_allclose(clew.grad(end)(1.5), -np.exp(-1.5), rtol=1e-8)
+    np.testing.assert_allclose(integrate.rk4(lambda t, y: 1.0 + 0.0 * y, 1, [0, 2.5])[-1], 3.5)

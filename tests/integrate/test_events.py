@@ -154,6 +154,10 @@ def test_bad_events():
     slope = lambda t, s: -s
     with pytest.raises(clew.InputError, match="direction=2"):
         Event(lambda t, s: s, direction=2)
+    with pytest.raises(clew.InputError, match="events holds a function, not an Event"):
+        integrate.solve_ode(slope, 1.0, [0.0, 1.0], events=lambda t, s: s)  # type: ignore[arg-type]
+    with pytest.raises(clew.InputError, match="times are not all finite"):
+        integrate.solve_ode(slope, 1.0, [0.0, np.nan])
     with pytest.raises(clew.ShapeError, match=r"Event: the function returned f64\[2\]"):
         integrate.solve_ode(slope, np.ones(2), np.array([0.0, 1.0]), events=Event(lambda t, s: s))
     jump = Event(lambda t, s: s[0] - 0.5, jump=lambda t, s: np.ones(3))

@@ -98,7 +98,7 @@ def test_leapfrog_derivatives():
         (lambda: integrate.rk4(linear, START, 3.0), "times has shape ()"),
         (lambda: integrate.rk4(linear, START, np.array([0.0])), "times has shape (1,)"),
         (lambda: integrate.rk4(linear, START, np.array([0.0, 2.0, 1.0])), "neither increase"),
-        (lambda: integrate.rk4(linear, START, np.array([0.0, np.nan])), "neither increase"),
+        (lambda: integrate.rk4(linear, START, np.array([0.0, np.nan])), "not all finite"),
         (lambda: integrate.rk4(linear, {}, np.array([0.0, 1.0])), "holds no arrays"),
         (
             lambda: integrate.rk4(linear, START, np.array([0.0, 1.0]), steps_per_interval=0),

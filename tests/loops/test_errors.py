@@ -45,7 +45,9 @@ def test_a_leaf_of_the_carry_is_named():
 
 def test_carry_changes_structure():
     text = message(clew.InputError, lambda: clew.scan(lambda c, _: ((c, c), None), 1.0, length=3))
-    assert "another structure" in text
+    assert "another structure: [0], [1], it began as one value" in text
+    text = message(clew.InputError, lambda: clew.scan(lambda c, _: (None, None), 1.0, length=3))
+    assert "another structure: nothing, it began as one value" in text
 
 
 def test_condition_is_not_one_truth():
@@ -54,6 +56,11 @@ def test_condition_is_not_one_truth():
             clew.ShapeError, lambda f=condition: clew.while_loop(f, lambda c: c + 1.0, np.ones(2))
         )
         assert "not one true or false" in text
+
+
+def test_condition_is_not_a_number():
+    text = message(clew.ShapeError, lambda: clew.while_loop(lambda c: "go", lambda c: c, 1.0))
+    assert "the condition returned a str, not one true or false" in text
 
 
 def test_step_returns_no_pair():
@@ -92,10 +99,16 @@ def test_bounds_of_a_count():
         ({"checkpoint": "some"}, "checkpoint='some'"),
         ({"checkpoint": True}, "checkpoint=True"),
         ({"memory": 0}, "memory=0"),
+        ({"memory": "64 MB"}, "memory='64 MB'"),
     ],
 )
 def test_policies(memory, words):
     assert words in message(clew.InputError, lambda: clew.scan(STEP, 0.0, np.ones(2), **memory))
+
+
+def test_policies_as_numpy_gives_numbers():
+    limits = {"checkpoint": np.int64(2), "memory": np.float64(1e6)}
+    assert float(clew.scan(STEP, 1.0, np.ones(2), **limits)[0]) == 1.0
 
 
 def test_python_condition_on_a_carry():
@@ -166,3 +179,18 @@ def test_a_value_of_a_loop_that_leaks():
     clew.scan(step, 0.0, np.ones(3))
     with pytest.raises(clew.GraphError, match="after its function returned"):
         kept[0] + 1.0
+
+
+def test_a_step_that_writes_into_an_outer_array():
+    """Tracing a step records one write, whatever the number of steps: it would give 6, not 14."""
+
+    def f(a):
+        def step(c, _):
+            a[0] = a[0] * 2
+            return c + a[0], None
+
+        return clew.scan(step, 0.0, length=3)[0]
+
+    with pytest.raises(clew.TraceError, match="writes into an array") as caught:
+        clew.grad(f)(np.array([1.0, 2.0]))
+    assert caught.value.where.file == __file__

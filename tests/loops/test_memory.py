@@ -144,3 +144,100 @@ def test_hessian_products_and_batches_keep_the_bound():
     batch = lambda **memory: clew.vmap(clew.grad(lambda x: loss(x, **memory)))(rows)
     np.testing.assert_allclose(batch(checkpoint=35), batch(), rtol=1e-12)
     assert peak_of(lambda: batch(checkpoint=35)) < 0.3 * peak_of(batch)
+
+
+def test_batches_of_while_loops_keep_the_bound():
+    starts = np.linspace(0.5, 1.0, 6)
+    lengths = np.array([900, 1000, 10, 500, 0, 1])
+
+    def loss(x, steps, **memory):
+        wide = x * np.ones(200)
+        step = lambda c: (c[0] + 1, c[1] * 0.999 + np.tanh(c[1]) * wide * 1e-3)
+        return np.sum(clew.while_loop(lambda c: c[0] < steps, step, (0, wide), **memory)[1] ** 2)
+
+    def counted(x, steps, **memory):
+        wide = x * np.ones(200)
+        step = lambda i, c: c * 0.999 + np.tanh(c) * wide * 1e-3
+        return np.sum(clew.fori_loop(0, steps, step, wide, **memory) ** 2)
+
+    for f in (loss, counted):
+        batch = lambda f=f, **memory: clew.vmap(clew.grad(lambda x, n: f(x, n, **memory)))(
+            starts, lengths
+        )
+        np.testing.assert_allclose(batch(checkpoint=32), batch(), rtol=1e-11)
+        assert peak_of(lambda batch=batch: batch(checkpoint=32)) < 0.2 * peak_of(batch)
+        for memory in ({"checkpoint": 1}, {"checkpoint": "auto", "memory": 100_000}):
+            np.testing.assert_allclose(batch(**memory), batch(), rtol=1e-11)
+
+
+def test_second_derivatives_of_batches_of_checkpointed_while_loops():
+    def f(x, **memory):
+        step = lambda c: (c[0] + 1, np.sin(c[1]) + 0.3 * x)
+        return clew.while_loop(lambda c: c[0] < 8.0 * x, step, (0, x), **memory)[1]
+
+    def twice(f):
+        return clew.grad(clew.grad(f))
+
+    def product(f):
+        return lambda x: clew.hvp(f, (x,), (1.0,))
+
+    def third(f):
+        return lambda x: clew.jvp(twice(f), (x,), (1.0,))[1]
+
+    xs = np.array([0.3, 1.7, 0.0, 2.4])
+    for order in (twice, product, third):
+        expected = [order(f)(x) for x in xs]
+        for snapshots in (1, 3):
+            kept = order(lambda x, n=snapshots: f(x, checkpoint=n))
+            np.testing.assert_allclose(clew.vmap(kept)(xs), expected, rtol=1e-10)
+            nested = clew.vmap(clew.vmap(kept))(xs.reshape(2, 2))
+            np.testing.assert_allclose(nested.ravel(), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("snapshots", [1, 3])
+@pytest.mark.parametrize("counted", [False, True])
+def test_derivatives_of_batches_of_gradients(snapshots, counted):
+    """Batched first, differentiated then: snapshots and replay must still fit each other."""
+
+    def f(x, **memory):
+        if counted:
+            steps = np.floor(4.0 * x).astype(int)
+            return clew.fori_loop(0, steps, lambda i, c: np.sin(c) + 0.3 * x * i, x, **memory)
+        step = lambda c: (c[0] + 1, np.sin(c[1]) + 0.3 * x)
+        return clew.while_loop(lambda c: c[0] < 4.0 * x, step, (0, x), **memory)[1]
+
+    xs = np.array([0.3, 1.7, 0.0, 2.4])
+    second = np.array([clew.grad(clew.grad(f))(x) for x in xs])
+    third = np.array([clew.grad(clew.grad(clew.grad(f)))(x) for x in xs])
+    slopes = clew.vmap(clew.grad(lambda x: f(x, checkpoint=snapshots)))
+    curves = lambda xs: clew.jvp(slopes, (xs,), (np.ones(4),))[1]
+    np.testing.assert_allclose(curves(xs), second, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(clew.grad(lambda xs: np.sum(slopes(xs)))(xs), second, rtol=1e-10)
+    found = clew.grad(lambda xs: np.sum(curves(xs)))(xs)
+    np.testing.assert_allclose(found, third, rtol=1e-9, atol=1e-11)
+    pairs = xs.reshape(2, 2)
+    nested = clew.jvp(clew.vmap(slopes), (pairs,), (np.ones((2, 2)),))[1]
+    np.testing.assert_allclose(nested.ravel(), second, rtol=1e-10, atol=1e-12)
+
+
+def test_auto_does_not_trust_tapes_whose_length_nobody_knows():
+    """Each step runs a loop of its own, of a length known only when running."""
+
+    def loss(x, **memory):
+        inner = lambda c: (c[0] + 1, np.sin(c[1]) * x)
+        step = lambda c, _: (clew.while_loop(lambda d: d[0] < 60, inner, (0, c))[1] + 0.1, None)
+        return clew.scan(step, x, length=300, **memory)[0]
+
+    gradient = lambda **memory: clew.grad(lambda x: loss(x, **memory))(0.9)
+    kept = {"checkpoint": "auto", "memory": 2**13}
+    np.testing.assert_allclose(gradient(**kept), gradient(), rtol=1e-12)
+    assert peak_of(lambda: gradient(**kept)) < 0.6 * peak_of(gradient)
+
+
+def test_advice_where_snapshots_are_taken_already():
+    f = lambda x: clew.scan(
+        lambda c, _: (np.sin(c) * x, None), x, length=2000, checkpoint="auto", memory=8000
+    )[0]
+    with pytest.raises(clew.MemoryLimitError, match=r"clew\.hvp"):
+        clew.grad(clew.grad(f))(0.5)
+    assert np.isfinite(clew.hvp(f, (0.5,), (1.0,)))

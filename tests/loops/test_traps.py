@@ -33,6 +33,14 @@ def test_third_derivative_through_a_scan(memory):
     close(third(1.3), 8 * 7 * 6 * 1.3**5)
 
 
+def test_third_derivative_of_repeated_squares(memory):
+    """Where PyTensor gave 20171.5 (pymc-devs/pytensor, issue 1772)."""
+    power = lambda x: clew.scan(lambda c, _: (c**2, None), x, length=4, **memory)[0]
+    third = clew.grad(clew.grad(clew.grad(power)))(0.95)
+    close(third, 16 * 15 * 14 * 0.95**13)
+    assert round(float(third), 1) == 1724.8
+
+
 def test_third_derivative_with_a_nonlinear_carry(memory):
     def tower(x):
         return clew.scan(lambda c, _: (np.exp(0.5 * c) * x, None), x, length=3, **memory)[0]
@@ -63,6 +71,28 @@ def test_reads_after_writes_in_a_carried_array(memory):
     x = np.array([1.1, 0.7, 1.3, 0.9, 1.2, 0.8])
     close(running(x), np.prod(x))
     close(clew.grad(running)(x), np.prod(x) / x)
+
+
+def plastic(strain, start, **memory):
+    """Plastic flow of a bar under a cyclic strain: step i reads entry i, writes entry i + 1."""
+    stiffness, limit, count = 1000.0, 2.0, 60
+
+    def step(carry, i):
+        flow, total = carry
+        trial = stiffness * (strain * np.sin(2.0 * np.pi * i / count) - flow[i])
+        excess = np.maximum(np.abs(trial) - limit, 0.0) / stiffness
+        flow[i + 1] = flow[i] + np.sign(trial) * excess
+        return (flow, total + excess), None
+
+    return clew.scan(step, (start, 0.0), np.arange(count), **memory)[0][1]
+
+
+def test_plasticity_whose_array_is_read_after_it_was_written(memory):
+    """Where Taichi gave 4.8 times as much (taichi-dev/taichi, issue 8802)."""
+    f = lambda strain: plastic(strain, np.zeros(61), **memory)
+    slope = clew.grad(f)(0.0045)
+    assert round(float(slope), 6) == 3.895472
+    close(slope, differences(f, 0.0045), 1e-6)
 
 
 def test_an_array_overwritten_after_the_forward_pass_read_it(memory):
@@ -198,6 +228,20 @@ def test_adaptive_steps_against_the_exact_solution(memory):
     close(clew.grad(decay)(1.3), -np.exp(-1.3), 1e-4)
     held = lambda r: clew.grad(decay)(r)
     close(clew.jvp(decay, (1.3,), (1.0,))[1], held(1.3))
+
+    def by_hand(rate):
+        t, y, h, slope_of_y = 0.0, 1.0, 0.01, 0.0
+        while t < 1.0:
+            h = min(h, 1.0 - t)
+            half = y - h * rate * y
+            slope_of_half = slope_of_y - h * (y + rate * slope_of_y)
+            better = y - 0.5 * h * rate * (y + half)
+            slope_of_y -= 0.5 * h * (y + half + rate * (slope_of_y + slope_of_half))
+            grown = h * np.clip(0.9 * np.sqrt(1e-8 / abs(better - half)), 0.2, 5.0)
+            t, y, h = t + h, better, grown
+        return slope_of_y
+
+    close(held(1.3), by_hand(1.3))
 
 
 def test_no_step_at_all(memory):

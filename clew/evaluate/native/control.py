@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from clew.core.graph import Equation, Graph, Var
-from clew.core.memory import available_memory
 from clew.core.tape import TapeType
 from clew.core.types import Type
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
 from clew.evaluate.native.spaces import in_registers
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
-from clew.evaluate.native.tapes import Appender, TapeStore, ZeroTape, write_pair
+from clew.evaluate.native.tapes import (
+    Appender,
+    TapeStore,
+    ZeroTape,
+    emptied,
+    headers_of,
+    write_pair,
+)
+from clew.loops.execute import all_bytes
 from clew.loops.spec import Spec, spec_of
 
 # --- places for values that change ------------------------------------------------------------
 
 
-class _Changing:
+class Changing:
     """A value of a few elements that is assigned again and again."""
 
     def __init__(self, e: Emitter, kind: Type) -> None:
@@ -40,7 +48,7 @@ class _Changing:
         return Registers(self._kind.dtype, self._kind.shape, values)
 
 
-class _Pair:
+class Exchanged:
     """A large carry: two places in memory, one read and the other written, then exchanged."""
 
     def __init__(self, program: Any, kind: Type, first: Memory, second: Memory) -> None:
@@ -74,11 +82,8 @@ class _Pair:
 
 
 def write_loop(program: Any, frame: Any, equation: Equation) -> bool:
-    """Write a loop; False if it keeps snapshots, which Python does."""
-    spec = spec_of(equation)
-    if spec.snapshots is not None:
-        return False
-    _LoopWriter(program, frame, equation, spec).write()
+    """Write a loop that keeps no snapshots."""
+    _LoopWriter(program, frame, equation, spec_of(equation)).write()
     return True
 
 
@@ -93,17 +98,36 @@ class _LoopWriter:
         self._outputs = spec.results(equation.outputs)
         self._kinds = spec.carry_types()
         self._appenders: dict[int, Appender] = {}
-        self._inner: dict[int, Any] = {}
+        self._inner: dict[int, TapeStore | ZeroTape] = {}
+        self._kept: set[int] = set()
+        self._addresses: dict[int, str] = {}
         self._scratch: list[Memory] = []
 
+    def _steps(self) -> Value | None:
+        """Return the number of steps, if it is known before the loop."""
+        if self._spec.counted:
+            (count,) = self._frame.in_registers(self._operands.count[0]).values
+            return self._e.convert(count, INT64)
+        if self._spec.length is not None:
+            return self._e.constant(INT64, self._spec.length)
+        return None
+
     def write(self) -> None:
+        self._total = self._steps()
         self._carries = [self._carry(i) for i in range(self._spec.carries)]
         self._scanned = [self._scannable(x) for x in self._operands.scanned]
         self._stacked = [self._stack(i, var) for i, var in enumerate(self._outputs.stacked)]
-        if self._spec.condition is None:
-            self._counted()
-        else:
-            self._while()
+        with self._e.aside() as loop:
+            if self._spec.condition is None:
+                self._counted()
+            else:
+                self._while()
+        # Only now it is known where the elements of tapes of tapes are.
+        foreign = headers_of(self._operands.flat())
+        for number, tape in self._inner.items():
+            if number not in self._kept:
+                emptied(self._e, tape, foreign)
+        self._e.put(loop)
         self._finish()
 
     # --- before ------------------------------------------------------------------------
@@ -112,13 +136,13 @@ class _LoopWriter:
         kind = self._kinds[number]
         start = self._operands.carries[number]
         if in_registers(kind):
-            place = _Changing(self._e, kind)
+            place = Changing(self._e, kind)
             place.set(self._frame, start)
             return place
         first, second = (self._program.buffer(self._e, kind.dtype, kind.shape) for _ in range(2))
         self._scratch += [first, second]
         self._frame.copy(start, first)
-        return _Pair(self._program, kind, first, second)
+        return Exchanged(self._program, kind, first, second)
 
     def _scannable(self, storage: Any) -> Any:
         return self._frame.in_memory(storage) if isinstance(storage, Registers) else storage
@@ -128,26 +152,23 @@ class _LoopWriter:
         if not isinstance(var.type, TapeType):
             return self._frame.allocated(var)
         header = self._program.tape_header()
-        appender = Appender(self._program, header, var.type)
-        appender.begin(self._e, keep=var in self._frame.escaping)
+        per_step = all_bytes([atom.type for atom in self._spec.body_stacked])
+        appender = Appender(self._program, header, var.type, self._spec.policy, per_step)
+        if var in self._frame.escaping:
+            self._kept.add(number)
+        appender.begin(self._e, number in self._kept, self._total)
         self._appenders[number] = appender
         return None
 
     # --- the loop ----------------------------------------------------------------------
 
     def _counted(self) -> None:
-        spec = self._spec
-        if spec.counted:
-            (count,) = self._frame.in_registers(self._operands.count[0]).values
-            total: Value | int = self._e.convert(count, INT64)
-        else:
-            assert spec.length is not None
-            total = spec.length
-        with self._e.loop(0, total) as turn:
+        assert self._total is not None
+        with self._e.loop(0, self._total) as turn:
             step = turn
-            if spec.reverse:
-                last = total if isinstance(total, Value) else self._e.constant(INT64, total)
-                step = self._e.sub(self._e.sub(last, self._e.constant(INT64, 1)), turn)
+            if self._spec.reverse:
+                last = self._e.sub(self._total, self._e.constant(INT64, 1))
+                step = self._e.sub(last, turn)
             self._body(step)
 
     def _while(self) -> None:
@@ -171,52 +192,54 @@ class _LoopWriter:
         e.start(after, falls_through=False)
 
     def _present(self, place: Any) -> Any:
-        return place.get(self._frame) if isinstance(place, _Changing) else place.read()
+        return place.get(self._frame) if isinstance(place, Changing) else place.read()
 
     def _body(self, step: Value) -> None:
         e, spec = self._e, self._spec
         carries = [self._present(place) for place in self._carries]
-        scanned = [_item(e, storage, step) for storage in self._scanned]
+        scanned = [item_of(e, storage, step) for storage in self._scanned]
         frame = self._program.frame(spec.body)
         frame.escaping = {atom for atom in spec.body_stacked if isinstance(atom.type, TapeType)}
         targets: list[Memory | None] = [
-            None if isinstance(place, _Changing) else place.written() for place in self._carries
+            None if isinstance(place, Changing) else place.written() for place in self._carries
         ]
         for number, stack in enumerate(self._stacked):
             targets.append(self._element(number, stack, step))
         own = [
-            x if isinstance(p, _Pair) else None for x, p in zip(carries, self._carries, strict=True)
+            x if isinstance(p, Exchanged) else None for x, p in zip(carries, self._carries, strict=True)
         ]
         found = frame.run([*carries, *scanned, *self._operands.held], targets, own)
         for place, storage, memory in zip(self._carries, found, own, strict=False):
-            if isinstance(place, _Pair) and storage is not memory:
+            if isinstance(place, Exchanged) and storage is not memory:
                 place.exchange()
         # All values exist before the first is assigned.
         fresh = [
-            frame.in_registers(storage) if isinstance(place, _Changing) else None
+            frame.in_registers(storage) if isinstance(place, Changing) else None
             for place, storage in zip(self._carries, found, strict=False)
         ]
         for place, registers in zip(self._carries, fresh, strict=True):
-            if isinstance(place, _Changing):
+            if isinstance(place, Changing):
                 place.set(frame, registers)
         for number, appender in self._appenders.items():
             tape = found[spec.carries + number]
             if isinstance(tape, TapeStore):
                 write_pair(e, self._addresses[number], tape)
+            if isinstance(tape, (TapeStore, ZeroTape)):
                 self._inner[number] = tape
-            appender.added(e)
+            if spec.condition is not None:
+                appender.added(e)
         frame.close()
 
     def _element(self, number: int, stack: Memory | None, step: Value) -> Memory | None:
         """Return where a step's element of a stack goes; None for a tape in a tape."""
         if stack is not None:
-            return _item(self._e, stack, step)
-        allowed = self._spec.policy.memory
-        most = available_memory() if allowed is None else allowed
-        address = self._appenders[number].room(self._e, most)
+            return item_of(self._e, stack, step)
+        appender = self._appenders[number]
+        known = self._total is not None
+        address = appender.place(self._e, step) if known else appender.room(self._e)
         kind = self._spec.body_stacked[number].type
         if isinstance(kind, TapeType):
-            self._addresses = {**getattr(self, "_addresses", {}), number: address}
+            self._addresses[number] = address
             return None
         return contiguous(kind.dtype, kind.shape, address)
 
@@ -225,7 +248,7 @@ class _LoopWriter:
     def _finish(self) -> None:
         frame = self._frame
         for var, place in zip(self._outputs.carries, self._carries, strict=True):
-            if isinstance(place, _Changing):
+            if isinstance(place, Changing):
                 frame.define(var, place.get(frame))
                 continue
             memory = frame.allocated(var)
@@ -244,7 +267,7 @@ class _LoopWriter:
             self._program.arena.release(memory.buffer)
 
 
-def _item(e: Emitter, storage: Any, step: Value) -> Any:
+def item_of(e: Emitter, storage: Any, step: Value) -> Any:
     """Return the element of a stacked value that belongs to a step."""
     if isinstance(storage, (TapeStore, ZeroTape)):
         return storage.item(e, step)
@@ -260,6 +283,11 @@ def _item(e: Emitter, storage: Any, step: Value) -> Any:
 # --- branches ---------------------------------------------------------------------------------
 
 
+def _lent(memory: Memory) -> Memory:
+    """Return memory that an inner frame writes to but does not give back."""
+    return replace(memory, buffer=None)
+
+
 def write_switch(program: Any, frame: Any, equation: Equation) -> bool:
     """Write a switch: one block for each branch."""
     branches: Sequence[Graph] = equation.params["branches"]
@@ -272,7 +300,7 @@ def write_switch(program: Any, frame: Any, equation: Equation) -> bool:
         if isinstance(operand, Memory):
             operands[number] = frame.settled(operand)
     places: list[Any] = [
-        _Changing(e, var.type) if in_registers(var.type) else frame.allocated(var)
+        Changing(e, var.type) if in_registers(var.type) else frame.allocated(var)
         for var in equation.outputs
     ]
     labels = [e.new_label("branch") for _ in branches]
@@ -286,16 +314,16 @@ def write_switch(program: Any, frame: Any, equation: Equation) -> bool:
     for branch, label in zip(branches, labels, strict=True):
         e.start(label, falls_through=False)
         inner = program.frame(branch)
-        targets = [place if isinstance(place, Memory) else None for place in places]
+        targets = [_lent(place) if isinstance(place, Memory) else None for place in places]
         found = inner.run(operands, targets)
         for place, storage in zip(places, found, strict=True):
-            if isinstance(place, _Changing):
+            if isinstance(place, Changing):
                 place.set(inner, storage)
         inner.close()
         e.line(f"br label %{after}")
     e.start(after, falls_through=False)
     for var, place in zip(equation.outputs, places, strict=True):
-        frame.define(var, place.get(frame) if isinstance(place, _Changing) else place)
+        frame.define(var, place.get(frame) if isinstance(place, Changing) else place)
     return True
 
 
@@ -304,11 +332,12 @@ def write_remat(program: Any, frame: Any, equation: Equation) -> bool:
     if any(isinstance(var.type, TapeType) for var in equation.outputs):
         return False
     inner = program.frame(equation.params["body"])
-    targets = [None if in_registers(var.type) else frame.allocated(var) for var in equation.outputs]
+    places = [None if in_registers(var.type) else frame.allocated(var) for var in equation.outputs]
+    targets = [None if place is None else _lent(place) for place in places]
     operands = [frame.storage(atom) for atom in equation.inputs]
     found = inner.run(operands, targets)
-    for var, storage in zip(equation.outputs, found, strict=True):
-        frame.define(var, frame.in_registers(storage) if in_registers(var.type) else storage)
+    for var, storage, place in zip(equation.outputs, found, places, strict=True):
+        frame.define(var, frame.in_registers(storage) if place is None else place)
     inner.close()
     return True
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from clew.core.graph import Equation
-from clew.evaluate.native import control, moving, multiply
+from clew.evaluate.native import checkpoints, control, moving, multiply
+from clew.loops.spec import spec_of
 
 
 def write_opaque(program: Any, frame: Any, equation: Equation) -> None:
@@ -15,8 +16,16 @@ def write_opaque(program: Any, frame: Any, equation: Equation) -> None:
         program.call_out(frame, equation)
 
 
+def _write_loop(program: Any, frame: Any, equation: Equation) -> bool:
+    spec = spec_of(equation)
+    if spec.snapshots is None:
+        return control.write_loop(program, frame, equation)
+    return checkpoints.write_with_snapshots(program, frame, equation, spec)
+
+
 _RULES: dict[str, Any] = {
-    "loop": control.write_loop,
+    "loop": _write_loop,
+    "replay": checkpoints.write_replay,
     "switch": control.write_switch,
     "remat": control.write_remat,
     "guard": control.write_guard,

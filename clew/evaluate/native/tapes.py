@@ -7,19 +7,25 @@ of a stretch of another header.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from clew.core.graph import Equation
 from clew.core.tape import TapeType
 from clew.core.types import Type
 from clew.evaluate.native.emitter import INT64, Emitter, Module, Value
 from clew.evaluate.native.storage import Splat, contiguous
+from clew.loops.memory import Budget
+from clew.loops.spec import Policy
 
 HEADER = "{ ptr, i64, i64 }"
 _FIRST = 64
 _PAIR = 16
+_UNASKED = 2**26
+"""Bytes that a tape may take before Python is asked whether the machine has them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +48,14 @@ class TapeStore:
 
     header: str
     element: Type
-    inner: TapeStore | None
+    inner: TapeStore | ZeroTape | None
     start: Value
     length: Value
 
     def item(self, e: Emitter, step: Value) -> Any:
         """Return the element of a step."""
+        if isinstance(self.inner, ZeroTape):
+            return self.inner
         place = e.add(self.start, step)
         data = e.assign(f"load ptr, ptr {self.header}")
         if self.inner is not None:
@@ -70,33 +78,85 @@ def bytes_of_element(kind: Type) -> int:
 
 
 class Appender:
-    """Writes one tape, an element at each step of a loop."""
+    """Writes one tape: an element at each step of a loop.
 
-    def __init__(self, program: Any, header: str, kind: TapeType) -> None:
+    Parameters
+    ----------
+    policy : Policy
+        Of the loop: what it may store.
+    per_step : int
+        Bytes that the loop stores at each step, in all its tapes.
+    """
+
+    def __init__(
+        self, program: Any, header: str, kind: TapeType, policy: Policy, per_step: int
+    ) -> None:
         self._program = program
         self._header = header
+        self._size = bytes_of_element(kind.element)
         self._kind = kind
+        self._policy = policy
+        self._per_step = max(per_step, 1)
         self._start: Value | None = None
 
-    def begin(self, e: Emitter, keep: bool) -> None:
-        """Begin before the loop; what is there stays if it belongs to a tape of tapes."""
+    def begin(self, e: Emitter, keep: bool, steps: Value | None = None) -> None:
+        """Begin before the loop; what is there stays if it belongs to a tape of tapes.
+
+        If the number of steps is known, room is made for all of them now.
+        """
         place = _length_place(e, self._header)
         if not keep:
             e.line(f"store i64 0, ptr {place}")
         self._start = e.load(place, INT64)
+        if steps is not None:
+            steps = e.select(e.lt(steps, e.constant(INT64, 0)), e.constant(INT64, 0), steps)
+            length = e.add(self._start, steps)
+            with e.when(e.gt(length, e.load(_capacity_place(e, self._header), INT64))):
+                self._grow(e, length, steps)
+            e.store(place, length)
 
-    def room(self, e: Emitter, allowed: int) -> str:
+    def room(self, e: Emitter) -> str:
         """Make room for one more element; return the address it will have."""
-        size = bytes_of_element(self._kind.element)
-        grow = grower(self._program.module)
         length = e.load(_length_place(e, self._header), INT64)
         capacity = e.load(_capacity_place(e, self._header), INT64)
         with e.when(e.ge(length, capacity)):
-            status = e.assign(f"call i32 {grow}(ptr {self._header}, i64 {size}, i64 {allowed})")
-            failed = Value(np.dtype(np.bool_), e.assign(f"icmp ne i32 {status}, 0"))
-            self._program.over_budget(failed, self._header, size)
+            more = e.add(capacity, e.shr(capacity, e.constant(INT64, 1)))
+            first = e.constant(INT64, _FIRST)
+            self._grow(e, e.select(e.lt(more, first), first, more), None)
+        return self._address(e, length)
+
+    def place(self, e: Emitter, step: Value) -> str:
+        """Return the address of a step's element, if room was made for all."""
+        assert self._start is not None
+        return self._address(e, e.add(self._start, step))
+
+    def _address(self, e: Emitter, number: Value) -> str:
         data = e.assign(f"load ptr, ptr {self._header}")
-        return e.assign(f"getelementptr inbounds [{size} x i8], ptr {data}, i64 {length.name}")
+        return e.assign(f"getelementptr inbounds [{self._size} x i8], ptr {data}, i64 {number.name}")
+
+    def _grow(self, e: Emitter, capacity: Value, steps: Value | None) -> None:
+        """Grow to so many elements; Python is asked first if that is much, and may refuse."""
+        kept = capacity
+        if self._policy.memory is not None:  # what is allowed is of one tape
+            assert self._start is not None
+            kept = e.sub(capacity, self._start)
+        needed = e.mul(kept, e.constant(INT64, self._per_step))
+        free = _UNASKED if self._policy.memory is None else self._policy.memory
+        with e.when(e.gt(needed, e.constant(INT64, free))):
+            operands = []
+            for value in (needed, e.constant(INT64, -1) if steps is None else steps):
+                place = e.at_entry("alloca i64")
+                e.store(place, value)
+                operands.append(contiguous(INT64, (), place))
+            params = {"policy": self._policy, "per_step": self._per_step}
+            asked = Equation(_ROOM, (), params, (), (), self._policy.where)
+            self._program.call_python(asked, operands, [])
+        size = max(self._size, 1)
+        grow = grower(self._program.module)
+        given = f"ptr {self._header}, i64 {size}, i64 {capacity.name}"
+        status = e.assign(f"call i32 {grow}({given})")
+        failed = Value(np.dtype(np.bool_), e.assign(f"icmp ne i32 {status}, 0"))
+        self._program.leave_if(failed)
 
     def added(self, e: Emitter) -> None:
         """Say that the element has been written."""
@@ -104,13 +164,47 @@ class Appender:
         length = e.load(place, INT64)
         e.store(place, e.add(length, e.constant(INT64, 1)))
 
-    def end(self, e: Emitter, inner: TapeStore | None) -> TapeStore:
+    def end(self, e: Emitter, inner: TapeStore | ZeroTape | None) -> TapeStore:
         """Return the tape, after the loop."""
         assert self._start is not None
         length = e.load(_length_place(e, self._header), INT64)
         return TapeStore(
             self._header, self._kind.element, inner, self._start, e.sub(length, self._start)
         )
+
+
+class _Room:
+    """Stands for the primitive of a call of Python that asks whether a tape may grow."""
+
+    name = "tape"
+    multiple = True
+
+    def eval(self, xp: Any, needed: Any, steps: Any, *, policy: Policy, per_step: int) -> tuple[()]:
+        """Raise if the bytes needed are more than a loop may store."""
+        what = "its tape" if steps < 0 else f"what {int(steps):,} steps save"
+        Budget(policy).require(int(needed), what, per_step)
+        return ()
+
+
+_ROOM: Any = _Room()
+
+
+def emptied(e: Emitter, tape: Any, foreign: set[str]) -> None:
+    """Empty the headers that hold the elements of a tape of tapes, except some."""
+    while isinstance(tape, TapeStore):
+        if tape.header not in foreign:
+            e.line(f"store i64 0, ptr {_length_place(e, tape.header)}")
+        tape = tape.inner
+
+
+def headers_of(storages: Iterable[Any]) -> set[str]:
+    """Return the headers that hold the tapes among some values."""
+    found = set()
+    for tape in storages:
+        while isinstance(tape, TapeStore):
+            found.add(tape.header)
+            tape = tape.inner
+    return found
 
 
 def write_pair(e: Emitter, address: str, tape: TapeStore) -> None:
@@ -128,28 +222,21 @@ def _capacity_place(e: Emitter, header: str) -> str:
 
 
 def grower(module: Module) -> str:
-    """Return a function that makes a tape's capacity half as large again; 1 if it may not."""
+    """Return a function that gives a tape a larger capacity; 1 if there is no memory."""
     name = "grow_tape"
     if not module.has(name):
         module.declare("realloc", "ptr @realloc(ptr, i64)")
-        parameters = [("ptr", "header", ""), ("i64", "size", ""), ("i64", "allowed", "")]
+        parameters = [("ptr", "header", ""), ("i64", "size", ""), ("i64", "capacity", "")]
         e = Emitter(module, name, parameters, "i32", attributes="nounwind noinline cold")
-        place = _capacity_place(e, "%header")
-        old = e.load(place, INT64)
-        more = e.add(old, e.shr(old, e.constant(INT64, 1)))
-        first = e.constant(INT64, _FIRST)
-        capacity = e.select(e.lt(more, first), first, more)
+        capacity = Value(INT64, "%capacity")
         total = e.mul(capacity, Value(INT64, "%size"))
-        with e.when(e.gt(total, Value(INT64, "%allowed"))):
-            e.line("ret i32 1")
-            e.start(e.new_label("unreached"), falls_through=False)
         data = e.assign("load ptr, ptr %header")
         moved = e.assign(f"call ptr @realloc(ptr {data}, i64 {total.name})")
         with e.when(Value(np.dtype(np.bool_), e.assign(f"icmp eq ptr {moved}, null"))):
             e.line("ret i32 1")
             e.start(e.new_label("unreached"), falls_through=False)
         e.line(f"store ptr {moved}, ptr %header")
-        e.store(place, capacity)
+        e.store(_capacity_place(e, "%header"), capacity)
         e.ret("i32 0")
         module.add(e)
     return f"@{name}"
