@@ -81,8 +81,9 @@ class Partial:
 class _Reduction:
     """A reduction in a kernel.
 
-    It is gathered in registers while the loops from number ``depth`` on run; in memory, if
-    ``depth`` is None because an inner loop is kept.
+    It is gathered in registers while the loops from number ``depth`` on run, behind the last loop
+    that is kept; ``depth`` is None if that is the innermost. If a loop before ``depth`` is not
+    kept, what registers gathered is added to memory.
     """
 
     space: Space
@@ -95,6 +96,7 @@ class _Reduction:
 
     def __post_init__(self) -> None:
         self.memory = self.target
+        self.in_memory = self.kept != list(range(len(self.kept))) or self.depth is None
 
 
 class Kernel:
@@ -246,15 +248,15 @@ class Kernel:
         space = space_of(equation)
         loops = loop_axes(space.shape)
         kept = [number for number, axis in enumerate(loops) if axis in space.kept]
-        depth = len(kept) if kept == list(range(len(kept))) else None
+        depth = kept[-1] + 1 if kept else 0
         target = self._frame.allocated(equation.outputs[0])
-        reduction = _Reduction(space, kept, depth, target)
+        reduction = _Reduction(space, kept, depth if depth < len(loops) else None, target)
         self._reductions.append(reduction)
         self._work += self._written(space.shape)
         for index in places(space.shape, self._terms):
             place = tuple(index[axis] for axis in space.kept)
             term = space.value(self, index)
-            if depth is None:
+            if reduction.depth is None:
                 reduction.terms.append((place, term))
                 continue
             slot = reduction.slots.get(place)
@@ -299,7 +301,7 @@ class Kernel:
         """Put neighbouring loops together where every address treats them as one."""
         cuts = {reduction.depth for reduction in self._reductions}
         for reduction in self._reductions:
-            if reduction.depth is None:
+            if reduction.in_memory:
                 cuts |= {number for kept in reduction.kept for number in (kept, kept + 1)}
         groups: list[_Group] = []
         for number, term in enumerate(self._terms):
@@ -362,7 +364,7 @@ class Kernel:
             if reduction.depth == number:
                 for slot in reduction.slots.values():
                     self.e.set(slot, start)
-            elif reduction.depth is None:
+            if reduction.in_memory:
                 gone = (n for n in range(len(self._terms)) if n not in reduction.kept)
                 if number == next(gone):
                     self._fill(reduction, start, number, groups)
@@ -389,7 +391,11 @@ class Kernel:
         for index, slot in reduction.slots.items():
             place = linear(index, memory.strides).plus(memory.offset)
             offset = self._in_own_part(reduction, self._affine_value(place, groups))
-            self.e.store(self.passed_pointer(memory), self.e.get(slot), offset)
+            pointer, value = self.passed_pointer(memory), self.e.get(slot)
+            if reduction.in_memory:
+                old = self.e.load(pointer, memory.dtype, offset)
+                value = self._combined(reduction.space, old, value)
+            self.e.store(pointer, value, offset)
 
     def _affine_value(self, place: Affine, groups: Sequence[_Group]) -> Value:
         if place.known:

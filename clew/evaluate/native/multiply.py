@@ -9,6 +9,7 @@ import numpy as np
 from clew.core.graph import Equation
 from clew.evaluate.native.host import host
 from clew.evaluate.native.products.contraction import Axis, Contraction
+from clew.evaluate.native.products.convolution import Convolution, emit_convolution
 from clew.evaluate.native.products.driver import Emitted, emit_plan
 from clew.evaluate.native.products.plan import make_plan
 from clew.evaluate.native.storage import Memory
@@ -78,3 +79,40 @@ def call_emitted(
         e.line(f"call void {emitted.symbol}({given}, i64 0)")
         return
     program.parallel_product(emitted, pointers, scratch)
+
+
+def write_conv(program: Any, frame: Any, equation: Equation) -> bool:
+    """Write a convolution."""
+    signal_atom, kernel_atom = equation.inputs
+    var = equation.outputs[0]
+    dtype = var.type.dtype
+    kinds = (signal_atom.type, kernel_atom.type, var.type)
+    if dtype not in (np.float32, np.float64) or any(kind.dtype != dtype for kind in kinds):
+        return False
+    if not all(kind.size for kind in kinds):
+        return False
+    signal, kernel = (frame.in_memory(frame.storage(atom)) for atom in equation.inputs)
+    target = frame.allocated(var)
+    params = equation.params
+    groups = params["groups"]
+    convolution = Convolution(
+        dtype,
+        signal.shape[0],
+        groups,
+        kernel.shape[1],
+        kernel.shape[0] // groups,
+        signal.shape[2:],
+        kernel.shape[2:],
+        var.type.shape[2:],
+        params["stride"],
+        params["dilation"],
+        params["spread"],
+        tuple(before for before, _ in params["padding"]),
+        signal.strides,
+        kernel.strides,
+        target.strides,
+    )
+    emitted = emit_convolution(program.module, convolution, host())
+    call_emitted(program, frame, emitted, target, signal, kernel)
+    frame.define(var, frame.settled(target))
+    return True

@@ -41,4 +41,5 @@ _RULES: dict[str, Any] = {
     "argmax": moving.write_position,
     "argmin": moving.write_position,
     "contract": multiply.write_contract,
+    "conv": multiply.write_conv,
 }
