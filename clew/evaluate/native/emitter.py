@@ -223,7 +223,9 @@ class Emitter(NumpyRules):
         self.name = name
         self.flags = flags
         self.parameters = list(parameters)
-        self._header = (linkage, result, attributes)
+        self.attributes = attributes
+        self.loops = 0
+        self._header = (linkage, result)
         self._entry: list[str] = []
         self._lines: list[str] = []
         self._count = 0
@@ -234,11 +236,11 @@ class Emitter(NumpyRules):
 
     def text(self) -> str:
         """Return the function's definition, its own name written ``@NAME``."""
-        linkage, result, attributes = self._header
+        linkage, result = self._header
         given = ", ".join(
             f"{kind} {more} %{name}".replace("  ", " ") for kind, name, more in self.parameters
         )
-        lines = [f"define {linkage} {result} @NAME({given}) {attributes} {{", "entry:"]
+        lines = [f"define {linkage} {result} @NAME({given}) {self.attributes} {{", "entry:"]
         return "\n".join([*lines, *self._entry, *self._lines, "}"])
 
     def at_entry(self, text: str) -> str:
@@ -299,6 +301,11 @@ class Emitter(NumpyRules):
             self.line(f"br label %{label}")
         self._lines.append(f"{label}:")
         self._label = label
+
+    @property
+    def length(self) -> int:
+        """How many instructions have been written."""
+        return len(self._entry) + len(self._lines)
 
     @property
     def label(self) -> str:
@@ -405,6 +412,7 @@ class Emitter(NumpyRules):
 
         ``metadata`` is the name of a loop's metadata node.
         """
+        self.loops += 1
         first, last = (str(x) if isinstance(x, int) else x.name for x in (start, stop))
         head, body, latch, after = (self.new_label(p) for p in ("head", "body", "latch", "after"))
         compare = "slt" if step > 0 else "sgt"

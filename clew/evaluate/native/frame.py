@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -404,24 +405,23 @@ class Frame:
     def _combine(self, partial: Partial) -> None:
         """Add up what the chunks left, in their order."""
         space, target, scratch = partial.space, partial.target, partial.scratch
-        size = int(np.prod(target.shape, dtype=np.int64))
-        with self.e.loop(0, size) as place:
-            slot = self.e.slot(space.dtype)
-            self.e.set(slot, self.e.load(scratch.pointer, space.dtype, place))
-            with self.e.loop(1, partial.chunks) as chunk:
-                row = self.e.mul(chunk, self.e.constant(INT64, size))
-                term = self.e.load(scratch.pointer, space.dtype, self.e.add(row, place))
-                self.e.set(slot, combined(self.e, space.operation, self.e.get(slot), term))
-            flat = self._flat(target)
-            self.e.store(
-                flat.pointer,
-                self.e.get(slot),
-                self.e.add(place, self.e.constant(INT64, flat.offset)),
-            )
-
-    def _flat(self, target: Memory) -> Memory:
         assert target.contiguous
-        return target
+        size = math.prod(target.shape)
+        module = self.program.module
+        pointers = [("ptr", "target", "noalias"), ("ptr", "scratch", "noalias")]
+        e = Emitter(module, module.fresh("combine"), pointers)
+        with e.loop(0, size) as place:
+            slot = e.slot(space.dtype)
+            e.set(slot, e.load("%scratch", space.dtype, place))
+            with e.loop(1, partial.chunks) as chunk:
+                row = e.mul(chunk, e.constant(INT64, size))
+                term = e.load("%scratch", space.dtype, e.add(row, place))
+                e.set(slot, combined(e, space.operation, e.get(slot), term))
+            e.store("%target", e.get(slot), place)
+        e.ret()
+        symbol = module.add(e)
+        start = self.e.address(target.pointer, target.dtype, target.offset)
+        self.e.line(f"call void {symbol}(ptr {start}, ptr {scratch.pointer})")
 
 
 def _wholes(graph: Graph) -> dict[Var, Equation]:

@@ -8,34 +8,32 @@ The result is 0, or 1 after a callback failed.
 
 from __future__ import annotations
 
-import ctypes
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clew.core.graph import Equation, Graph
 from clew.core.tape import TapeType
-from clew.core.types import Type
+from clew.core.types import Type, type_of
 from clew.evaluate.native.arena import Arena
 from clew.evaluate.native.emitter import BOOL, Emitter, Module, Value
 from clew.evaluate.native.frame import Frame
 from clew.evaluate.native.opaque import write_opaque
-from clew.evaluate.native.pool import install
 from clew.evaluate.native.products import Emitted
 from clew.evaluate.native.spaces import in_registers
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
 from clew.evaluate.native.tapes import HEADER, ZeroTape
 from clew.evaluate.native.threads import workers
-from clew.evaluate.native.toolchain import compiled
+from clew.evaluate.native.toolchain import Library
+
+if TYPE_CHECKING:
+    from clew.evaluate.native.notes import Notes
 
 _HEADER_SIZE = 24
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p)
-_ENTRY = ctypes.CFUNCTYPE(
-    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, use_errno=False
-)
+_LONG = 500
+"""Instructions from which a program without loops is only translated, not optimised."""
 
 
 class NoNativeForm(Exception):
@@ -54,7 +52,8 @@ class Callout:
 class Program:
     """A graph while it is written: the module, the memory plan, constants and callouts."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, notes: Notes | None = None) -> None:
+        self.notes = notes
         self.module = Module()
         self.arena = Arena()
         self.constants: list[np.ndarray] = []
@@ -74,7 +73,11 @@ class Program:
         inputs = [self._argument(i, var.type) for i, var in enumerate(self._inputs)]
         first = len(inputs)
         outputs = [self._argument(first + i, kind) for i, kind in enumerate(self._outputs)]
+        if notes is not None:
+            notes.begin(self)
         Frame(self, self.e, graph).run(inputs, outputs)
+        if notes is not None:
+            notes.end(self)
         self._end()
 
     def _end(self) -> None:
@@ -99,6 +102,9 @@ class Program:
                 data = e.assign(f"load ptr, ptr {place}")
                 e.line(f"call void @free(ptr {data})")
         e.ret(f"i32 {status}")
+        if not e.loops and e.length > _LONG:
+            # Every instruction runs once: what there is to optimise is in the kernels.
+            e.attributes = "nounwind optnone noinline"
         self.module.add(e)
 
     def _argument(self, number: int, kind: Type) -> Memory:
@@ -120,9 +126,13 @@ class Program:
         if in_registers(kind):
             values = tuple(self.e.constant(kind.dtype, x) for x in array.ravel())
             return Registers(kind.dtype, kind.shape, values)
+        return self.constant_argument(array)
+
+    def constant_argument(self, array: np.ndarray) -> Memory:
+        """Return where an array is that the program is given at every call."""
         self.constants.append(array)
         number = len(self._inputs) + len(self._outputs) + len(self.constants) - 1
-        return self._argument(number, kind)
+        return self._argument(number, type_of(array))
 
     def buffer(self, e: Emitter, dtype: np.dtype, shape: Sequence[int]) -> Memory:
         """Return memory in the arena; give its ``buffer`` back to ``arena.release``."""
@@ -196,6 +206,8 @@ class Program:
 
     def run_chunks(self, e: Emitter, function: str, context: str, chunks: int) -> None:
         """Call ``function(context, chunk, worker)`` for every chunk."""
+        if self.notes is not None:
+            self.notes.in_chunks(chunks)
         self.module.declare(
             "clew_parallel_within", "void @clew_parallel_within(ptr, ptr, i64, i64)"
         )
@@ -208,6 +220,8 @@ class Program:
 
     def call_out(self, frame: Frame, equation: Equation) -> None:
         """Have Python evaluate an equation, on copies of its operands in row-major order."""
+        if self.notes is not None:
+            self.notes.called_out(equation)
         for atom in (*equation.inputs, *equation.outputs):
             if isinstance(atom.type, TapeType):
                 raise NoNativeForm(f"{equation.primitive.name} of tapes, at {equation.where}")
@@ -249,10 +263,6 @@ class Program:
             f"getelementptr inbounds {HEADER}, ptr %tapes, i64 {self._headers - 1}"
         )
 
-    def over_budget(self, failed: Value, header: str, size: int) -> None:
-        """Leave if a tape may not grow."""
-        self.leave_if(failed)
-
     def leave_if(self, condition: Value) -> None:
         """End the program with a failure if a condition holds."""
         after = self.e.new_label("go")
@@ -260,75 +270,12 @@ class Program:
         self.e.start(after, falls_through=False)
 
 
-class Native:
-    """A compiled graph: call it with arrays of the types it was made for."""
+class Facts:
+    """What is known of a compiled program: seconds it took, bytes of its code, found on disk."""
 
-    def __init__(self, graph: Graph, level: int = 3) -> None:
-        program = Program(graph)
-        self.inputs = [var.type for var in graph.inputs]
-        self.outputs = [atom.type for atom in graph.outputs]
-        self.text = program.module.text()
-        self.callouts = program.callouts
-        self.arena = program.arena.size
-        self._constants = program.constants
-        if "@clew_parallel" in self.text:
-            install()
-        self._library = compiled(self.text, ["program"], level)
-        self._entry = _ENTRY(self._library.address("program"))
-        self._fixed = [array.ctypes.data for array in program.constants]
-        self._arenas: list[np.ndarray] = []
-        self._failed = threading.local()
-        self._callback = _CALLBACK(self._evaluated)
-        self._callback_address = ctypes.cast(self._callback, ctypes.c_void_p)
+    __slots__ = ("cached", "seconds", "size")
 
-    def __call__(self, *arguments: Any) -> list[Any]:
-        """Return the outputs, new arrays."""
-        arrays = [
-            np.ascontiguousarray(x, dtype=kind.dtype).reshape(kind.shape)
-            for x, kind in zip(arguments, self.inputs, strict=True)
-        ]
-        results = [np.empty(kind.shape, kind.dtype) for kind in self.outputs]
-        addresses = [x.ctypes.data for x in (*arrays, *results)]
-        table = (ctypes.c_void_p * (len(addresses) + len(self._fixed)))(*addresses, *self._fixed)
-        try:
-            arena = self._arenas.pop()
-        except IndexError:
-            arena = np.empty(self.arena + 64, np.uint8)
-        start = -(-arena.ctypes.data // 64) * 64
-        status = self._entry(ctypes.addressof(table), start, self._callback_address)
-        self._arenas.append(arena)
-        if status:
-            raise self._failed.error
-        return [x[()] for x in results]
-
-    def _evaluated(self, number: int, addresses: int) -> int:
-        """Evaluate an equation for the native code."""
-        callout = self.callouts[number]
-        count = len(callout.operands) + len(callout.results)
-        pointers = (ctypes.c_void_p * count).from_address(addresses)
-        try:
-            arrays = [
-                _array(kind, pointer)
-                for kind, pointer in zip(
-                    (*callout.operands, *callout.results), pointers, strict=True
-                )
-            ]
-            operands = [x[()] for x in arrays[: len(callout.operands)]]
-            equation = callout.equation
-            with np.errstate(all="ignore"):
-                found = equation.primitive.eval(np, *operands, **equation.params)
-            found = found if equation.primitive.multiple else (found,)
-            for array, value in zip(arrays[len(callout.operands) :], found, strict=True):
-                array[...] = value
-        except BaseException as error:
-            self._failed.error = error
-            return 1
-        return 0
-
-
-def _array(kind: Type, pointer: int | None) -> np.ndarray:
-    size = kind.size * kind.dtype.itemsize
-    if not size:
-        return np.empty(kind.shape, kind.dtype)
-    raw = (ctypes.c_byte * size).from_address(pointer)  # type: ignore[arg-type]
-    return np.frombuffer(raw, kind.dtype).reshape(kind.shape)
+    def __init__(self, library: Library, seconds: float) -> None:
+        self.seconds = seconds
+        self.size = library.size
+        self.cached = library.cached
