@@ -17,6 +17,7 @@ from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
 from clew.evaluate.native.emitter import INT64, Aside, Emitter, Slot, Value
 from clew.evaluate.native.schedule import Step
 from clew.evaluate.native.spaces import (
+    LIGHT,
     Space,
     combined,
     identity,
@@ -37,22 +38,13 @@ _SHORT = 64
 """Iterations of an innermost loop that is not worth a rest of single steps."""
 _DEAR = 16
 """What a call of a mathematical function counts as, in operations."""
-_CHEAP = frozenset(
-    [
-        *("add", "subtract", "multiply", "negative", "positive", "square", "absolute"),
-        *("maximum", "minimum", "where", "convert", "real", "imag", "conjugate"),
-        *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
-        *("logical_and", "logical_or", "logical_not"),
-        *("sum", "contract", "concatenate", "update"),
-    ]
-)
 REDUCING = "reassoc nsz contract"
 """Fast-math flags of sums, which may be added up in any order (but always the same one)."""
 
 
 def weight(equation: Equation) -> int:
     """Return what computing one element counts as, in operations."""
-    return 1 if equation.primitive.name in _CHEAP else _DEAR
+    return 1 if equation.primitive.name in LIGHT else _DEAR
 
 
 @dataclass(frozen=True)

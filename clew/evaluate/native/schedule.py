@@ -18,6 +18,7 @@ from typing import Any
 from clew.core.graph import Atom, Equation, Graph, Var
 from clew.evaluate.native.affine import Affine, Index, Term
 from clew.evaluate.native.spaces import (
+    LIGHT,
     SMALL_SIZE,
     broadcast_index,
     in_registers,
@@ -30,6 +31,8 @@ from clew.evaluate.native.spaces import (
 )
 
 _LARGEST_KERNEL = 600
+_LIGHT_ENOUGH = 2
+_MOST_READERS = 2
 _HORIZONTAL = 8
 """Kernels looked at, from the latest, for one that an equation could join without reading it."""
 
@@ -86,9 +89,7 @@ class _Scheduler:
         for atom in self._graph.outputs:
             if type(atom) is Var:
                 self._store(atom)
-        for step in self._steps:
-            for equation in step.equations:
-                self._store_reads(step, equation)
+        self._store_reads()
         reads = {equation: self._read_by(equation) for equation in self._graph.equations}
         return Schedule(self._ordered(), self._stored, self._maker, reads)
 
@@ -271,15 +272,54 @@ class _Scheduler:
         if type(source) is Var and source in self._step_of:
             self._stored.add(source)
 
-    def _store_reads(self, step: Step, equation: Equation) -> None:
-        reads = self._reads.get(equation)
-        if reads is None:
-            for atom in equation.inputs:
-                self._store(atom)
-            return
-        for var, aligned in reads:
-            if not aligned or self._step_of.get(var) is not step:
+    def _store_reads(self) -> None:
+        """Store what is read at another place, or by another step than the one that made it.
+
+        What another kernel reads at the same place may cost less to compute again than to
+        write and read: one or two light operations on what is stored anyway.
+        """
+        again: list[tuple[Equation, Var]] = []
+        readers: dict[Var, set[int]] = {}
+        for step in self._steps:
+            for equation in step.equations:
+                if equation not in self._reads:
+                    for atom in equation.inputs:
+                        self._store(atom)
+                    continue
+                for var, aligned in self._reads[equation]:
+                    if aligned and self._step_of[var] is not step:
+                        again.append((equation, var))
+                        readers.setdefault(var, set()).add(step.number)
+                    elif not aligned:
+                        self._store(var)
+        for equation, var in again:
+            if var in self._stored:
+                continue
+            anchors = self._anchors(var, _LIGHT_ENOUGH)
+            if anchors is None or len(readers[var]) > _MOST_READERS:
                 self._store(var)
+                continue
+            own = [(other, flag) for other, flag in self._reads[equation] if other is not var]
+            own += [(anchor, True) for anchor in anchors]
+            self._reads[equation] = list(dict(own).items())
+            for anchor in anchors:
+                self._store(anchor)
+
+    def _anchors(self, var: Var, operations: int) -> list[Var] | None:
+        """Return what is stored and gives a value in so many light operations; None if nothing."""
+        maker = self._maker[var]
+        if not operations or maker.primitive.name not in LIGHT or maker not in self._reads:
+            return None
+        found: list[Var] = []
+        for source, aligned in self._reads[maker]:
+            if source in self._stored or self._kind.get(source) != "point":
+                found.append(source)
+                continue
+            deeper = self._anchors(source, operations - 1) if aligned else None
+            if deeper is None:
+                return None
+            found += deeper
+        return found
 
     # --- ordering --------------------------------------------------------------------------
 
@@ -314,6 +354,8 @@ def operand_indices(
     name = equation.primitive.name
     if kind == "reduce" or name in ("sum", "prod", "max", "min", "any", "all", "contract"):
         space = space_of(equation)
+        if 0 in space.shape:  # nothing is read
+            return
         for index in places(space.shape, terms):
             for atom, axes in zip(space.atoms, space.axes_of, strict=True):
                 yield atom, tuple(index[axis] for axis in axes)

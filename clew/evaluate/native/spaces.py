@@ -44,6 +44,18 @@ _VIEWS = frozenset(["reshape", "transpose", "broadcast_to", "basic_slice"])
 _REDUCTIONS = frozenset(["sum", "prod", "max", "min", "any", "all"])
 
 
+LIGHT = frozenset(
+    [
+        *("add", "subtract", "multiply", "negative", "positive", "square", "absolute"),
+        *("maximum", "minimum", "where", "convert", "real", "imag", "conjugate"),
+        *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+        *("logical_and", "logical_or", "logical_not"),
+        *("sum", "contract", "concatenate", "update"),
+    ]
+)
+"""Primitives that cost about one operation."""
+
+
 class Reader(Protocol):
     """Gives the value of an atom at an index, in the function being written."""
 
@@ -349,6 +361,8 @@ def _reduction_kind(equation: Equation) -> str:
     if equation.primitive.name in ("max", "min"):
         if dtype.kind == "c" or not math.prod(shape):
             return "opaque"
+    if 0 in shape:
+        return "point"
     if dtype == np.float16 and equation.primitive.name in ("sum", "prod"):
         return "opaque"  # NumPy adds them up in single precision
     loops = set(loop_axes(shape))
@@ -358,6 +372,8 @@ def _reduction_kind(equation: Equation) -> str:
 def _product_kind(equation: Equation) -> str:
     """Large products of matrices have kernels of their own."""
     space = space_of(equation)
+    if 0 in space.shape:
+        return "point"
     loops = loop_axes(space.shape)
     gone = [axis for axis in range(len(space.shape)) if axis not in space.kept]
     if not any(axis in loops for axis in gone):
