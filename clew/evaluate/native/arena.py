@@ -1,4 +1,4 @@
-"""The memory plan: places in one block of memory, handed out and taken back while code is written."""
+"""The memory plan: places in one block, handed out and taken back while code is written."""
 
 from __future__ import annotations
 

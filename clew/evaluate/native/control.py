@@ -207,7 +207,8 @@ class _LoopWriter:
         for number, stack in enumerate(self._stacked):
             targets.append(self._element(number, stack, step))
         own = [
-            x if isinstance(p, Exchanged) else None for x, p in zip(carries, self._carries, strict=True)
+            x if isinstance(p, Exchanged) else None
+            for x, p in zip(carries, self._carries, strict=True)
         ]
         found = frame.run([*carries, *scanned, *self._operands.held], targets, own)
         for place, storage, memory in zip(self._carries, found, own, strict=False):

@@ -9,7 +9,6 @@ Source: LLVM Language Reference Manual, version 22.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, final
@@ -17,169 +16,41 @@ from typing import Any, final
 import numpy as np
 
 from clew.core.types import Type
+from clew.evaluate.native.module import (
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    INT64,
+    UINT64,
+    Aside,
+    Module,
+    Slot,
+    Value,
+    literal,
+    llvm_type,
+    memory_type,
+    part_dtype,
+)
 from clew.evaluate.native.numpy_rules import NumpyRules
 
-FLOAT32 = np.dtype(np.float32)
-FLOAT64 = np.dtype(np.float64)
-INT32 = np.dtype(np.int32)
-INT64 = np.dtype(np.int64)
-UINT64 = np.dtype(np.uint64)
-BOOL = np.dtype(np.bool_)
-
-
-@final
-class Value:
-    """An SSA value (or constant) with its NumPy dtype; a complex one has two names."""
-
-    __slots__ = ("dtype", "imag", "known", "name")
-
-    def __init__(
-        self, dtype: np.dtype, name: str, imag: str | None = None, known: Any = None
-    ) -> None:
-        self.dtype = dtype
-        self.name = name
-        self.imag = imag
-        self.known = known
-
-    def __repr__(self) -> str:
-        return f"Value({self.dtype} {self.name})"
-
-
-def part_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the dtype of a complex dtype's parts; any other dtype itself.
-
-    >>> part_dtype(np.dtype(np.complex64)), part_dtype(np.dtype(np.int8))
-    (dtype('float32'), dtype('int8'))
-    """
-    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-
-
-def llvm_type(dtype: np.dtype) -> str:
-    """Return LLVM's name for the register type of a real dtype.
-
-    >>> llvm_type(np.dtype(np.float32)), llvm_type(np.dtype(bool)), llvm_type(np.dtype(np.uint8))
-    ('float', 'i1', 'i8')
-    """
-    if dtype.kind == "f":
-        return {2: "half", 4: "float", 8: "double"}[dtype.itemsize]
-    if dtype.kind == "b":
-        return "i1"
-    return f"i{8 * dtype.itemsize}"
-
-
-def memory_type(dtype: np.dtype) -> str:
-    """Return LLVM's name for the type in memory: a truth value is a byte there."""
-    return "i8" if dtype.kind == "b" else llvm_type(dtype)
-
-
-def literal(dtype: np.dtype, value: Any) -> str:
-    """Return a constant of a real dtype as LLVM writes it.
-
-    >>> literal(np.dtype(np.float64), 1.0), literal(np.dtype(bool), True)
-    ('0x3FF0000000000000', 'true')
-    """
-    if dtype.kind == "b":
-        return "true" if value else "false"
-    if dtype.kind in "iu":
-        return str(int(value))
-    if dtype.itemsize == 2:
-        return f"0xH{np.float16(value).view(np.uint16):04X}"
-    number = float(np.float32(value)) if dtype.itemsize == 4 else float(value)
-    return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
-
-
-@final
-class Module:
-    """Functions, declarations and metadata that are compiled together."""
-
-    def __init__(self) -> None:
-        self._functions: dict[str, str] = {}
-        self._by_text: dict[str, str] = {}
-        self._globals: dict[str, str] = {}
-        self._declared: dict[str, str] = {}
-        self._metadata: list[str] = []
-        self._nodes: dict[str, str] = {}
-        self._count = 0
-
-    def fresh(self, prefix: str) -> str:
-        """Return a name that nothing else in the module has."""
-        self._count += 1
-        return f"{prefix}.{self._count}"
-
-    def declare(self, name: str, signature: str) -> None:
-        """Declare an outside function: ``declare("sqrt", "double @sqrt(double)")``."""
-        self._declared[name] = f"declare {signature}"
-
-    def table(self, name: str, dtype: np.dtype, values: Sequence[Any]) -> str:
-        """Add a constant array, once for each name; return its symbol."""
-        kind = memory_type(dtype)
-        items = ", ".join(f"{kind} {literal(dtype, v)}" for v in values)
-        self._globals[name] = (
-            f"@{name} = private unnamed_addr constant [{len(values)} x {kind}] [{items}], align 64"
-        )
-        return f"@{name}"
-
-    def metadata(self, text: str, shared: bool = False) -> str:
-        """Add a metadata node, whose text may name itself as ``SELF``; return its name.
-
-        A shared one is added once for the same text.
-        """
-        name = self._nodes.get(text) if shared else None
-        if name is None:
-            name = f"!{len(self._metadata)}"
-            self._metadata.append(f"{name} = {text.replace('SELF', name)}")
-            self._nodes[text] = name
-        return name
-
-    def add(self, function: Emitter) -> str:
-        """Add a finished function; one with the same text is shared. Return its symbol."""
-        return self.add_text(function.name, function.text())
-
-    def add_text(self, name: str, text: str) -> str:
-        """Add a function written by hand, in which its own name is ``@NAME``."""
-        known = self._by_text.get(text)
-        if known is None:
-            known = name
-            self._by_text[text] = name
-            self._functions[name] = text.replace("@NAME", f"@{name}")
-        return f"@{known}"
-
-    def has(self, name: str) -> bool:
-        """Say whether a function of this name was added."""
-        return name in self._functions
-
-    def text(self) -> str:
-        """Return the whole module as LLVM reads it."""
-        defined = set(self._functions)
-        parts = [*self._globals.values()]
-        parts += [line for name, line in self._declared.items() if name not in defined]
-        parts += self._functions.values()
-        parts += self._metadata
-        return "\n".join(parts) + "\n"
-
-
-@final
-class Slot:
-    """A place for one mutable value."""
-
-    __slots__ = ("dtype", "imag", "name")
-
-    def __init__(self, dtype: np.dtype, name: str, imag: str | None) -> None:
-        self.dtype = dtype
-        self.name = name
-        self.imag = imag
-
-
-@final
-class Aside:
-    """A part of a function written before what comes before it."""
-
-    __slots__ = ("first", "last", "lines")
-
-    def __init__(self, first: str) -> None:
-        self.first = self.last = first
-        self.lines: list[str] = []
-
+__all__ = [
+    "BOOL",
+    "FLOAT32",
+    "FLOAT64",
+    "INT32",
+    "INT64",
+    "UINT64",
+    "Aside",
+    "Emitter",
+    "Module",
+    "Slot",
+    "Value",
+    "literal",
+    "llvm_type",
+    "memory_type",
+    "part_dtype",
+]
 
 _COMPARISONS = {
     "eq": ("oeq", "eq", "eq"),
@@ -565,7 +436,9 @@ class Emitter(NumpyRules):
     def abs(self, x: Value) -> Value:
         """Absolute value."""
         if x.dtype.kind == "c":
-            return self.math("hypot", *self.parts(x))
+            size = self.math("hypot", *self.parts(x))
+            assert size is not None
+            return size
         if x.dtype.kind == "f":
             return self._intrinsic("fabs", x)
         if x.dtype.kind in "ub":
@@ -684,43 +557,6 @@ class Emitter(NumpyRules):
         if dtype.kind == "b":
             return self.ne(x, self.like(x, 0))
         return self._converted(x, dtype)
-
-    def _converted(self, x: Value, dtype: np.dtype) -> Value:
-        source, target = llvm_type(x.dtype), llvm_type(dtype)
-        if x.dtype.kind == "f" and dtype.kind == "f":
-            word = "fpext" if dtype.itemsize > x.dtype.itemsize else "fptrunc"
-        elif dtype.kind == "f":
-            word = "sitofp" if x.dtype.kind == "i" else "uitofp"
-        elif x.dtype.kind == "f":
-            return self._from_float(x, dtype)
-        elif source == target:
-            return Value(dtype, x.name)
-        elif x.dtype.kind != "b" and x.dtype.itemsize > dtype.itemsize:
-            word = "trunc"
-        else:
-            word = "sext" if x.dtype.kind == "i" else "zext"
-        return Value(dtype, self.assign(f"{word} {source} {x.name} to {target}"))
-
-    def _from_float(self, x: Value, dtype: np.dtype) -> Value:
-        """Through 64 bits, as C compilers on the reference's machines do."""
-        if dtype.kind == "u" and dtype.itemsize == 8:
-            # Beyond 2^63 the signed conversion does not reach.
-            half = self.like(x, 2.0**63)
-            high = self.ge(x, half)
-            low = self._from_float(self.select(high, self.sub(x, half), x), INT64)
-            top = self.constant(INT64, -(2**63))
-            return Value(dtype, self.select(high, self.xor(low, top), low).name)
-        kind = llvm_type(x.dtype)
-        bits = INT64 if dtype.itemsize > 4 or dtype.kind == "u" else INT32
-        wide = llvm_type(bits)
-        suffix = {"half": "f16", "float": "f32", "double": "f64"}[kind]
-        limit = 2.0 ** (8 * bits.itemsize - 1)
-        fits = self.and_(self.ge(x, self.like(x, -limit)), self.lt(x, self.like(x, limit)))
-        raw = Value(
-            bits, self.intrinsic(f"llvm.fptosi.sat.{wide}.{suffix}", wide, f"{kind} {x.name}")
-        )
-        lowest = self.constant(bits, -(2 ** (8 * bits.itemsize - 1)))
-        return self.convert(self.select(fits, raw, lowest), dtype)
 
     def math(self, name: str, *operands: Value) -> Value | None:
         """A function of ``clew.evaluate.native.math``, written inline; None if it has no such."""

@@ -142,6 +142,7 @@ class Kernel:
             if place.known:
                 return self.passed_value(storage.values[place.constant])
             storage = self._frame.in_memory(storage)
+        assert isinstance(storage, Memory)
         place = linear(index, storage.strides).plus(storage.offset)
         return self.e.load(self.passed_pointer(storage), storage.dtype, self.offset(place))
 

@@ -47,7 +47,7 @@ def write_update(program: Any, frame: Any, equation: Equation) -> bool:
 
 def write_scatter(program: Any, frame: Any, equation: Equation) -> bool:
     """Add to, or write, elements at indices, one after the other in the order of the indices."""
-    old, new, *indices = equation.inputs
+    _, new, *indices = equation.inputs
     var = equation.outputs[0]
     dtype = var.type.dtype
     if new.type.dtype != dtype or dtype.kind == "b":

@@ -47,7 +47,8 @@ def _contraction(equation: Equation, left: Memory, right: Memory, target: Memory
     of_left, of_right, of_out = map(set, names)
     groups: dict[str, list[Axis]] = {"batch": [], "rows": [], "inner": [], "columns": []}
     for name in dict.fromkeys((*names[2], *names[0], *names[1])):
-        axis = Axis(size[name], *(own.get(name, 0) for own in strides))
+        of_x, of_y, of_z = (own.get(name, 0) for own in strides)
+        axis = Axis(size[name], of_x, of_y, of_z)
         if name not in of_out:
             groups["inner"].append(axis)
         elif name in of_left and name in of_right:

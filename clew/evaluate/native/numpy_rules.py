@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from clew.evaluate.native.module import INT32, INT64, Value, llvm_type
+
 _KNOWN_POWERS = (0.0, 1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0, -2.0)
 
 
@@ -48,6 +50,8 @@ class NumpyRules:
     floor: Any
     remaindered: Any
     _intrinsic: Any
+    assign: Any
+    intrinsic: Any
 
     # --- powers and division -----------------------------------------------------------
 
@@ -272,3 +276,42 @@ class NumpyRules:
         if name == "shr" and x.dtype.kind == "i":
             return self.select(fits, moved, self.select(self.lt(x, zero), self.like(x, -1), zero))
         return self.select(fits, moved, zero)
+
+    # --- conversion --------------------------------------------------------------------
+
+    def _converted(self, x: Value, dtype: np.dtype) -> Value:
+        source, target = llvm_type(x.dtype), llvm_type(dtype)
+        if x.dtype.kind == "f" and dtype.kind == "f":
+            word = "fpext" if dtype.itemsize > x.dtype.itemsize else "fptrunc"
+        elif dtype.kind == "f":
+            word = "sitofp" if x.dtype.kind == "i" else "uitofp"
+        elif x.dtype.kind == "f":
+            return self._from_float(x, dtype)
+        elif source == target:
+            return Value(dtype, x.name)
+        elif x.dtype.kind != "b" and x.dtype.itemsize > dtype.itemsize:
+            word = "trunc"
+        else:
+            word = "sext" if x.dtype.kind == "i" else "zext"
+        return Value(dtype, self.assign(f"{word} {source} {x.name} to {target}"))
+
+    def _from_float(self, x: Value, dtype: np.dtype) -> Value:
+        """Through 64 bits, as C compilers on the reference's machines do."""
+        if dtype.kind == "u" and dtype.itemsize == 8:
+            # Beyond 2^63 the signed conversion does not reach.
+            half = self.like(x, 2.0**63)
+            high = self.ge(x, half)
+            low = self._from_float(self.select(high, self.sub(x, half), x), INT64)
+            top = self.constant(INT64, -(2**63))
+            return Value(dtype, self.select(high, self.xor(low, top), low).name)
+        kind = llvm_type(x.dtype)
+        bits = INT64 if dtype.itemsize > 4 or dtype.kind == "u" else INT32
+        wide = llvm_type(bits)
+        suffix = {"half": "f16", "float": "f32", "double": "f64"}[kind]
+        limit = 2.0 ** (8 * bits.itemsize - 1)
+        fits = self.and_(self.ge(x, self.like(x, -limit)), self.lt(x, self.like(x, limit)))
+        raw = Value(
+            bits, self.intrinsic(f"llvm.fptosi.sat.{wide}.{suffix}", wide, f"{kind} {x.name}")
+        )
+        lowest = self.constant(bits, -(2 ** (8 * bits.itemsize - 1)))
+        return self.convert(self.select(fits, raw, lowest), dtype)

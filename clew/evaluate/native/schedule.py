@@ -216,9 +216,9 @@ class _Scheduler:
         nearby += [s for s in self._kernels[-_HORIZONTAL:] if id(s) not in seen]
         nearby.sort(key=lambda step: -step.number)
         for step in nearby:
-            if step.extents == extents and len(step.equations) < _LARGEST_KERNEL:
-                if self._can_join(step, reads):
-                    return step
+            fits = step.extents == extents and len(step.equations) < _LARGEST_KERNEL
+            if fits and self._can_join(step, reads):
+                return step
         return None
 
     def _can_join(self, step: Step, reads: list[tuple[Var, bool]]) -> bool:

@@ -358,9 +358,9 @@ def kind_of(equation: Equation) -> str:
 
 def _reduction_kind(equation: Equation) -> str:
     shape, dtype = equation.inputs[0].type.shape, equation.inputs[0].type.dtype
-    if equation.primitive.name in ("max", "min"):
-        if dtype.kind == "c" or not math.prod(shape):
-            return "opaque"
+    extreme = equation.primitive.name in ("max", "min")
+    if extreme and (dtype.kind == "c" or not math.prod(shape)):
+        return "opaque"
     if 0 in shape:
         return "point"
     if dtype == np.float16 and equation.primitive.name in ("sum", "prod"):
