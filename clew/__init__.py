@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from clew import integrate
     from clew.evaluate.diagnose import explain_nan
     from clew.evaluate.explain import explain
+    from clew.evaluate.native.threads import set_threads, threads
+    from clew.evaluate.profile import profile
     from clew.implicit import argmin, fixed_point, linear_solve, root
 
 __version__ = "0.1.0"
@@ -53,7 +55,10 @@ _LATER = {
     "fixed_point": "clew.implicit",
     "integrate": "",
     "linear_solve": "clew.implicit",
+    "profile": "clew.evaluate.profile",
     "root": "clew.implicit",
+    "set_threads": "clew.evaluate.native.threads",
+    "threads": "clew.evaluate.native.threads",
 }
 
 
@@ -107,14 +112,17 @@ __all__ = [
     "linear_solve",
     "linearize",
     "numpy",
+    "profile",
     "random",
     "root",
     "scan",
     "scope",
+    "set_threads",
     "solve",
     "stop_gradient",
     "switch",
     "testing",
+    "threads",
     "trace",
     "value_and_grad",
     "vjp",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from clew.core import pytree
 from clew.core.errors import ClewError, InputError
 from clew.core.source import Where
 from clew.core.types import type_of
+from clew.evaluate.native.clocks import clocked
 from clew.solve import METHODS, Problem, Solution, solve
 
 
@@ -61,6 +64,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
 @click.option("--report", type=_FILE, help="Write an HTML report.")
 @click.option("--json", "output", type=_FILE, help="Write the answer.")
 @click.option("--resume", type=_FILE, help="Continue from this file, and keep the run in it.")
+@click.option("--profile", is_flag=True, help="Print how long each step of the code took.")
 def solve_command(
     target: str,
     method: str,
@@ -68,6 +72,7 @@ def solve_command(
     report: Path | None,
     output: Path | None,
     resume: Path | None,
+    profile: bool,
 ) -> None:
     """Solve the problem that FILE defines (the one called `problem`, or NAME)."""
     path, name = split_name(target)
@@ -76,13 +81,19 @@ def solve_command(
         _make_folder(file)
     module = load_module(path)
     problem = find(module, path, name, "problem", lambda each: isinstance(each, Problem))
+    begun = time.perf_counter()
     try:
-        solution = solve(problem, method, steps=steps, resume=resume)
+        with clocked() if profile else contextlib.nullcontext() as session:
+            solution = solve(problem, method, steps=steps, resume=resume)
     except ClewError:
         raise
     except Exception as error:
         raise model_error(error, path) from error
     click.echo(str(solution))
+    if session is not None:
+        from clew.evaluate.profile import profile_of
+
+        click.echo(str(profile_of(session, path.name, 1, time.perf_counter() - begun)))
     if output is not None:
         output.write_text(json.dumps(_answer(solution), indent=2, allow_nan=False) + "\n")
         click.echo(f"answer: {output}")
@@ -181,7 +192,8 @@ def check_command(target: str, given: str | None, order: int, tolerance: float) 
 @click.argument("target", metavar="FILE:FUNCTION")
 @click.option("--args", "given", help="Arguments as a Python literal: '(1.0, [2.0, 3.0])'.")
 @click.option("--gradient", is_flag=True, help="The graph of the value and gradient.")
-def trace_command(target: str, given: str | None, gradient: bool) -> None:
+@click.option("--profile", is_flag=True, help="Compile it too; print how long each step takes.")
+def trace_command(target: str, given: str | None, gradient: bool, profile: bool) -> None:
     """Print the graph of FUNCTION, with source lines, and what it costs.
 
     It is called with --args, or with FUNCTION_args or example_args of the file.
@@ -191,8 +203,14 @@ def trace_command(target: str, given: str | None, gradient: bool) -> None:
     from clew.simplify import simplify
 
     function, args, path = _function(target, given)
+    function = value_and_grad(function) if gradient else function
+    measured = None
     try:
-        graph = trace(value_and_grad(function) if gradient else function)(*args)
+        graph = trace(function)(*args)
+        if profile:
+            from clew.evaluate.profile import profile as measure
+
+            measured = measure(function)(*args)
     except ClewError:
         raise
     except Exception as error:
@@ -200,6 +218,8 @@ def trace_command(target: str, given: str | None, gradient: bool) -> None:
     graph = simplify(graph) if gradient else graph
     click.echo(str(graph))
     click.echo(str(graph.cost()))
+    if measured is not None:
+        click.echo(str(measured))
 
 
 def _function(target: str, given: str | None) -> tuple[Any, tuple[Any, ...], Path]:

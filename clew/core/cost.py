@@ -168,6 +168,9 @@ def _operations(equation: Equation) -> int:
         for labels, atom in zip(("left", "right"), equation.inputs, strict=True):
             size |= dict(zip(equation.params[labels], atom.type.shape, strict=True))
         return 2 * math.prod(size.values())
+    if name == "conv":  # zeros between samples are never met
+        kernel = math.prod(equation.inputs[1].type.shape[1:])
+        return 2 * result * kernel // math.prod(equation.params["spread"])
     if name == "fft":
         lengths = [equation.inputs[0].type.shape[axis] for axis in equation.params["axes"]]
         return int(5 * result * sum(math.log2(max(n, 2)) for n in lengths))

@@ -11,8 +11,11 @@ from clew.core.graph import Equation, Graph
 from clew.core.memory import readable
 from clew.core.source import Where
 from clew.evaluate.jit import Cache, Signature, jit
-from clew.evaluate.path_tree import Condition, Path, bodies_of
+from clew.evaluate.path_tree import Condition, Path, PathTree, bodies_of
+from clew.evaluate.steps import ProgramReport
 
+_MOST_LINES = 100
+"""Lines on the native programs of one path that are printed; all are in the report."""
 _MOST_CONDITIONS = 8
 """Conditions of one path that are printed; all of them are in the report."""
 
@@ -72,6 +75,8 @@ class PathReport:
     cost : Cost
     loops : tuple of LoopReport
     graph : Graph
+    programs : tuple of ProgramReport
+        The native programs that run it: one, or with conditions one before each.
     """
 
     conditions: tuple[Condition, ...]
@@ -81,6 +86,7 @@ class PathReport:
     cost: Cost
     loops: tuple[LoopReport, ...]
     graph: Graph
+    programs: tuple[ProgramReport, ...]
 
     def lines(self) -> list[str]:
         """Return the report as lines."""
@@ -93,7 +99,11 @@ class PathReport:
         found += [f"if {condition}" for condition in shown]
         if len(self.conditions) > len(shown):
             found.append(f"... and {len(self.conditions) - len(shown)} more conditions")
-        return [*found, *(f"{'  ' * loop.depth}{loop}" for loop in self.loops)]
+        found += [f"{'  ' * loop.depth}{loop}" for loop in self.loops]
+        lines = [line for program in self.programs for line in program.lines()]
+        if len(lines) > _MOST_LINES:
+            lines = [*lines[:_MOST_LINES], f"... and {len(lines) - _MOST_LINES} more lines"]
+        return [*found, *lines]
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,10 @@ class Explanation:
                 first, *rest = path.lines()
                 lines.append(f"    path {number}: {first}")
                 lines += [f"      {line}" for line in rest]
+        if any(", predicted " in line for line in lines):
+            from clew.evaluate.native.machine import machine
+
+            lines.append(f"  predicted for {machine()}")
         if self.dropped:
             lines.append(
                 f"  {_counted(self.dropped, 'path')} dropped: more than {self.most_paths} for one "
@@ -156,7 +170,12 @@ class Explanation:
 
 
 def explain(f: Callable[..., Any]) -> Explanation:
-    """Return a report of the traces of a function: signatures, paths, retraces and why.
+    """Return a report of the traces of a function, and of the native code made of them.
+
+    Signatures, paths, retraces and why; then the steps of each native program: which equations
+    run together in which loops, what they read and write, operations, how many parts threads
+    share out, how long a simple model of this machine predicts, and what is left to Python. Times
+    are measured by :func:`clew.profile`.
 
     Of a function made by :func:`clew.jit` it tells what happened so far. Of any other function
     it begins empty. Calling the report with arguments calls the function with them, and gives
@@ -182,9 +201,17 @@ def explain(f: Callable[..., Any]) -> Explanation:
         path 1: ran twice, 3 equations, 2 operations, 8 bytes held at once
           traced because: first call
           if ...:3: True  return x * 2.0 if x > 0 else -x
+          native: 1 step, ... of code, ...
+            registers: 1 equation (greater), at ...:3
+          native: 1 step, ... of code, ...
+            registers: 1 equation (multiply), at ...:3
         path 2: ran once, 3 equations, 2 operations, 8 bytes held at once
           traced because: new answer False at ...:3
           if ...:3: False  return x * 2.0 if x > 0 else -x
+          native: 1 step, ... of code, ...
+            registers: 1 equation (greater), at ...:3
+          native: 1 step, ... of code, ...
+            registers: 1 equation (negative), at ...:3
     >>> explain(lambda x: x + 1)(1.0).signatures[0].paths[0].equations
     1
     """
@@ -201,10 +228,12 @@ def _explanation(cache: Cache) -> Explanation:
 
 
 def _of_signature(signature: Signature) -> SignatureReport:
-    return SignatureReport(str(signature), tuple(_of_path(path) for path in signature.paths))
+    tree = signature.tree
+    paths = () if tree is None else tuple(_of_path(path, tree) for path in tree.paths)
+    return SignatureReport(str(signature), paths)
 
 
-def _of_path(path: Path) -> PathReport:
+def _of_path(path: Path, tree: PathTree) -> PathReport:
     graph = path.graph
     return PathReport(
         tuple(path.conditions),
@@ -214,6 +243,7 @@ def _of_path(path: Path) -> PathReport:
         graph.cost(),
         tuple(_loops(graph, 0)),
         graph,
+        tuple(ProgramReport(each.graph) for each in tree.stretches(path) if each.graph.equations),
     )
 
 

@@ -290,3 +290,24 @@ def test_it_runs_as_a_module():
         [sys.executable, "-m", "clew.cli", "--help"], capture_output=True, text=True, check=True
     )
     assert "solve" in done.stdout
+
+
+def test_solve_prints_a_profile_of_the_run(model):
+    result = run("solve", model, "--profile")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("model.py: "))
+    assert lines[start].endswith("(mean of 1 call)")
+    assert lines[start + 1].split()[:4] == ["step", "calls", "time", "share"]
+    assert any("exp" in line and "model.py:8" in line for line in lines[start + 2 :])
+    assert "core.py" not in result.output  # click's own file is no place of the user's
+
+
+def test_trace_prints_a_profile_of_the_gradient(model):
+    result = run("trace", f"{model}:loss", "--gradient", "--profile")
+    assert result.exit_code == 0, result.output
+    assert "graph(" in result.output
+    assert "(mean of " in result.output
+    assert "registers: " in result.output
+    assert "GFLOP/s" in result.output
+    assert "(mean of " not in run("trace", f"{model}:loss", "--gradient").output

@@ -10,6 +10,7 @@ import pytest
 import clew
 from clew import GraphError, InputError
 from clew.core.verify import verify
+from clew.ops.conv import convolution
 from clew.simplify import simplify
 
 X = np.array([0.5, 1.5])
@@ -58,6 +59,18 @@ def test_cost_counts():
     assert counted.equations == {"contract": 1, "sin": 1}
     assert counted.operations == 2 * 3 * 4 * 5 + 15
     assert counted.bytes == 8 * (12 + 20 + 15 + 15 + 15)
+
+
+def test_cost_of_a_convolution_and_its_gradients():
+    x, w = np.ones((2, 3, 9, 9)), np.ones((5, 3, 3, 3))
+    strided = lambda x, w: convolution(x, w, stride=2)
+    places = 2 * 5 * 4 * 4
+    assert clew.trace(strided)(x, w).cost().operations == 2 * places * 3 * 9
+    _, back = clew.vjp(strided, x, w)
+    graph = simplify(clew.trace(back)(np.ones((2, 5, 4, 4))))
+    assert graph.cost().equations["conv"] == 2
+    # That of the kernel costs the same; that of the signal counts places at the edge too.
+    assert 2 * places * 27 * 2 <= graph.cost().operations <= 2 * places * 27 * 2.5
 
 
 def test_simplify_folds_shares_and_drops():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import clew
+from clew.core.memory import readable
 from clew.evaluate.explain import explain
 
 
@@ -139,3 +140,79 @@ def test_many_conditions_are_cut_short():
     report = explain(f)(20.0)
     assert len(report.signatures[0].paths[0].conditions) == 21
     assert "... and 13 more conditions" in str(report)
+
+
+def test_the_native_program_of_a_path():
+    def f(x):
+        return np.sum(np.sin(x) * x)  # summed
+
+    fast = clew.jit(f)
+    fast(np.ones((40, 30)))
+    (program,) = explain(fast).signatures[0].paths[0].programs
+    (step,) = program.steps
+    assert (step.kind, step.extents, step.read, step.written) == ("kernel", (40, 30), 9600, 8)
+    assert step.names == {"sin": 1, "multiply": 1, "sum": 1}
+    assert program.compiled
+    assert program.reason == ""
+    assert program.size > 100
+    assert program.seconds > 0
+    line = line_of("# summed")
+    text = str(explain(fast))
+    assert "native: 1 step, " in text
+    assert "kernel 40 x 30: 3 equations (sin, multiply, sum), reads 9.4 KiB, writes 8 bytes" in text
+    assert "3,600 operations, predicted " in text
+    assert f"at test_explain.py:{line}" in text
+
+
+def test_code_from_the_disk_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("CLEW_CACHE", "1")
+    monkeypatch.setenv("CLEW_CACHE_DIR", str(tmp_path / "cache"))
+    found = []
+    for _ in range(2):
+        fast = clew.jit(lambda x: np.cosh(x) - 2.0 * x)
+        fast(np.ones(77))
+        report = explain(fast)
+        found.append(report.signatures[0].paths[0].programs[0].cached)
+        assert ("from the cache on disk in" in str(report)) is found[-1]
+    assert found == [False, True]
+
+
+def test_what_is_left_to_python_is_told():
+    report = explain(lambda x: np.sort(x * 2.0))(np.ones(50, complex))
+    (program,) = report.signatures[0].paths[0].programs
+    assert [step.reason for step in program.call_outs] == ["no native form: sort of complex128"]
+    assert "call-out sort, no native form: sort of complex128" in str(report)
+
+
+def test_memory_that_a_program_works_in():
+    def f(x):
+        y = np.exp(x)
+        return np.sum(y / np.sum(y))
+
+    (program,) = explain(f)(np.ones(1000)).signatures[0].paths[0].programs
+    assert 8000 <= program.arena <= 8000 + 4 * 64
+    assert program.lines()[0].endswith(f"works in {readable(program.arena)}")
+
+
+def test_steps_inside_loops_are_indented():
+    def f(x):
+        return clew.scan(lambda c, _: (np.sin(c) * x, None), x, length=10)[0]
+
+    lines = explain(f)(np.ones(100)).signatures[0].paths[0].programs[0].lines()
+    assert lines[1].startswith("  loop 10 times, predicted ")
+    assert lines[2].startswith("    kernel 100: 2 equations (sin, multiply), reads ")
+
+
+def test_conditions_divide_a_path_into_programs():
+    report = explain(choose)(np.full(9, -1.0))
+    first, second, last = report.signatures[0].paths[0].programs
+    assert [each.compiled for each in (first, second, last)] == [True] * 3
+    assert "negative" in last.steps[0].names
+
+
+def test_why_the_reference_evaluator_runs(monkeypatch):
+    monkeypatch.setenv("CLEW_NATIVE", "0")
+    report = explain(lambda x: np.sin(x) + 1.0)(np.ones(9))
+    (program,) = report.signatures[0].paths[0].programs
+    assert (program.reason, program.compiled, program.size) == ("CLEW_NATIVE=0", False, 0)
+    assert "reference evaluator: CLEW_NATIVE=0" in str(report)

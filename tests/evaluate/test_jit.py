@@ -40,6 +40,7 @@ def test_a_path_for_every_number_of_trips():
     assert [float(fast(float(n))) for n in range(1, 10)] == expected
     assert len(ran) == 9
 
+
 ROUNDING = 1e-13
 """Native code rounds a product and the sum it goes into once, and has its own sine."""
 
@@ -280,3 +281,215 @@ def test_constants_of_different_paths_are_not_confused():
     for sign in (1.0, -1.0, 2.0, -2.0):
         x = np.full(4, sign)
         np.testing.assert_array_equal(fast(x), x * (a if sign > 0 else b))
+
+
+# --- calls that go past Python --------------------------------------------------------------------
+
+
+def shortcuts(fast, *names):
+    return fast.paths.calls.get(names, ())
+
+
+def test_a_call_without_conditions_needs_no_search(monkeypatch):
+    fast = clew.jit(lambda tree, s: {"sum": tree["a"] + tree["b"][0], "scaled": (tree["a"] * s,)})
+    a, b = np.arange(3.0), np.ones(3)
+    for _ in range(3):
+        fast({"a": a, "b": [b]}, 2)
+    assert len(shortcuts(fast)) == 1
+    monkeypatch.setattr(fast.paths, "run", None)
+    found = fast({"b": [b], "a": a}, 2)
+    np.testing.assert_array_equal(found["sum"], a + b)
+    np.testing.assert_array_equal(found["scaled"][0], 2 * a)
+    assert clew.explain(fast).signatures[0].paths[0].runs == 4
+
+
+def test_conditions_are_asked_between_native_steps(monkeypatch):
+    def f(x, flag, n):
+        y = np.exp(x)
+        if flag:
+            y = y * n
+        if np.sum(y) > 3:
+            return y - 1, n
+        for _ in range(int(n)):
+            y = y + x
+        return y, 0.0
+
+    fast = clew.jit(f)
+    cases = [(v, flag, n) for v in (-1.0, 1.0) for flag in (True, False) for n in (1, 2)]
+    plain = [f(np.full(2, v), flag, n) for v, flag, n in cases]
+    for _ in range(2):
+        for v, flag, n in cases:
+            fast(np.full(2, v), flag, n)
+    (signature,) = fast.paths.signatures.values()
+    runs = sum(path.runs for path in signature.paths)
+    monkeypatch.setattr(fast.paths, "run", None)
+    for (v, flag, n), expected in zip(cases, plain, strict=True):
+        y, m = fast(np.full(2, v), flag, n)
+        np.testing.assert_allclose(y, expected[0], rtol=ROUNDING)
+        assert m == expected[1]
+    assert sum(path.runs for path in signature.paths) == runs + len(cases)
+
+
+def test_a_new_answer_leaves_the_shortcut():
+    counted, ran = counting(lambda x: x * 2 if x > 0 else (x if x == 0 else -x))
+    fast = clew.jit(counted)
+    for x in (1.0, 2.0, -1.0, 0.0, -2.0, 3.0, np.nan):
+        assert fast(x) == pytest.approx(x * 2 if x > 0 else (x if x == 0 else -x), nan_ok=True)
+    assert len(ran) == 3
+    assert len(shortcuts(fast)) == 1
+
+
+def test_keywords_in_any_order_have_shortcuts(monkeypatch):
+    fast = clew.jit(lambda x, *, scale, shift: x * scale + shift)
+    for _ in range(2):
+        fast(2.0, scale=3.0, shift=1.0)
+        fast(2.0, shift=1.0, scale=3.0)
+    monkeypatch.setattr(fast.paths, "run", None)
+    assert fast(2.0, scale=3.0, shift=1.0) == 7.0
+    assert fast(2.0, shift=4.0, scale=3.0) == 10.0
+    assert clew.explain(fast).signatures[0].paths[0].runs == 6
+
+
+def test_many_signatures_in_turn():
+    counted, ran = counting(lambda x: x * 2)
+    fast = clew.jit(counted)
+    for _ in range(3):
+        for n in range(20):
+            assert fast(np.ones(n)).shape == (n,)
+    assert len(ran) == 20
+    assert len(shortcuts(fast)) < 20
+
+
+def test_shared_arrays_are_told_apart_at_every_call():
+    gradient = clew.jit(clew.grad(lambda p: np.sum(p["a"] * p["b"])))
+    x, y = np.arange(3.0), np.ones(3)
+    for _ in range(3):
+        apart = gradient({"a": x, "b": y})
+        np.testing.assert_array_equal(apart["a"], y)
+        np.testing.assert_array_equal(apart["b"], x)
+        both = gradient({"a": x, "b": x})
+        np.testing.assert_array_equal(both["a"], 2 * x)
+    assert len(shortcuts(gradient)) == 2
+
+
+def test_results_are_new_arrays():
+    x = np.arange(3.0)
+    fast = clew.jit(lambda x: (x, x.T, x + 0))
+    for _ in range(3):
+        found = fast(x)
+        assert not any(np.shares_memory(x, each) for each in found)
+        assert not np.shares_memory(found[0], found[1])
+
+
+class OnlyDLPack:
+    """An array of a library that knows NumPy through DLPack only."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+def test_arrays_of_others_are_read_where_they_lie(monkeypatch):
+    import array
+
+    from clew.evaluate import arguments
+
+    x = np.arange(3.0)
+    fast = clew.jit(lambda tree: tree["x"] * 2)
+    foreign = [OnlyDLPack(x), array.array("d", x), memoryview(x), x.astype(">f8")]
+    for value in foreign:
+        np.testing.assert_array_equal(fast({"x": value}), x * 2)
+    assert len(fast.paths.signatures) == 1
+    for value in foreign[:1] + foreign[2:3]:
+        assert np.shares_memory(arguments.plain(value), x)
+    with pytest.raises(clew.DtypeError, match="str, not an array"):
+        fast({"x": "012"})
+
+
+def test_tensors_are_read_where_they_lie():
+    torch = pytest.importorskip("torch")
+    from clew.evaluate import arguments
+
+    x = torch.arange(3.0)
+    assert arguments.plain(x).ctypes.data == x.data_ptr()
+    fast = clew.jit(lambda x: x * 2)
+    for _ in range(2):
+        np.testing.assert_array_equal(fast(x), [0.0, 2.0, 4.0])
+
+
+# --- donated arguments ----------------------------------------------------------------------------
+
+
+def test_donated_memory_is_used_for_later_results():
+    step = clew.jit(lambda state, x: ({"v": state["v"] * 0.5 + x}, np.sum(x)), donate_argnums=0)
+    x = np.arange(1000.0)
+    state, expected = {"v": np.zeros(1000)}, np.zeros(1000)
+    places = set()
+    for _ in range(20):
+        state, total = step(state, x)
+        expected = expected * 0.5 + x
+        np.testing.assert_array_equal(state["v"], expected)
+        assert total == x.sum()
+        places.add(state["v"].ctypes.data)
+    assert len(places) <= 4
+    assert not np.shares_memory(state["v"], x)
+
+
+def test_a_donated_array_given_again_is_not_written_while_it_is_read():
+    fast = clew.jit(lambda x: np.cumsum(x[::-1]), donate_argnums=(0,))
+    x = np.arange(100.0)
+    results = [fast(x) for _ in range(4)]
+    for each in results:
+        np.testing.assert_array_equal(each, np.cumsum(np.arange(100.0)[::-1]))
+        assert not np.shares_memory(each, x)
+
+
+def test_what_cannot_be_reused_is_left_alone():
+    fast = clew.jit(lambda x: x + 1, donate_argnums=0)
+    base = np.zeros((4, 50))
+    locked = np.zeros(50)
+    locked.flags.writeable = False
+    kept = [fast(np.zeros(50)) for _ in range(3)]
+    for _ in range(3):
+        for given in (base[1], locked, np.zeros(100)[::2], list(base[2])):
+            np.testing.assert_array_equal(fast(np.asarray(given)), np.ones(50))
+    assert not base.any()
+    assert not locked.any()
+    for each in kept:
+        np.testing.assert_array_equal(each, np.ones(50))
+
+
+def test_a_donated_array_that_was_changed_in_place_is_not_used():
+    fast = clew.jit(lambda x: x + 1, donate_argnums=0)
+    fast(np.zeros(1000))
+    x = np.zeros(1000)
+    fast(x)
+    x.resize(10, refcheck=False)
+    np.testing.assert_array_equal(fast(np.zeros(1000)), np.ones(1000))
+
+
+def test_donated_arrays_die_with_the_function():
+    import gc
+    import weakref
+
+    fast = clew.jit(lambda x: x + 1, donate_argnums=0)
+    for _ in range(3):
+        x = np.zeros(1000)
+        fast(x)
+    held = weakref.ref(x)
+    del x
+    assert held() is not None
+    del fast
+    gc.collect()
+    assert held() is None
+
+
+def test_donated_arguments_are_numbers_of_positions():
+    for wrong in (-1, "x", (0, 1.5)):
+        with pytest.raises(InputError, match="donate_argnums"):
+            clew.jit(lambda x: x, donate_argnums=wrong)
