@@ -14,10 +14,11 @@ import numpy as np
 from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.types import Type
 from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
-from clew.evaluate.native.emitter import INT64, Emitter, Value
+from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
 from clew.evaluate.native.kernel import Call, Kernel, Partial
 from clew.evaluate.native.schedule import Step, schedule
 from clew.evaluate.native.spaces import (
+    OutOfRange,
     combined,
     in_registers,
     is_view,
@@ -88,9 +89,7 @@ class Frame:
             for var in self._dying:
                 self._release(var)
         own = [*donated, *[None] * (len(wanted) - len(donated))]
-        return [
-            self._result(*each) for each in zip(self._graph.outputs, wanted, own, strict=True)
-        ]
+        return [self._result(*each) for each in zip(self._graph.outputs, wanted, own, strict=True)]
 
     def close(self) -> None:
         """Give back the memory that the frame still holds; its results must have been used."""
@@ -201,6 +200,10 @@ class Frame:
                 each = self.e.constant(INT64, each.constant)
             place = self.e.add(place, self.e.mul(each, self.e.constant(INT64, stride)))
         return self.e.load(storage.pointer, storage.dtype, place)
+
+    def report(self, wrong: Value, complaint: OutOfRange) -> None:
+        """Raise when the code runs, if a condition holds."""
+        self.program.raise_if(wrong, complaint)
 
     def storage(self, atom: Atom) -> Any:
         """Return where a value is; a view of something stored is made if need be."""
@@ -381,8 +384,12 @@ class Frame:
     # --- kernels -------------------------------------------------------------------------
 
     def _kernel(self, step: Step) -> None:
-        call = Kernel(self, step, step.extents).write()
-        self._call(call)
+        kernel = Kernel(self, step, step.extents)
+        call = kernel.write()
+        flags = [(self.program.flag(), each) for each in kernel.complaints]
+        self._call(replace(call, arguments=[*call.arguments, *(("ptr", f) for f, _ in flags)]))
+        for flag, complaint in flags:
+            self.program.raise_if(self.e.load(flag, BOOL), complaint)
         for partial in call.partial:
             self._combine(partial)
         for equation in step.equations:

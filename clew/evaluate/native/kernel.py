@@ -14,10 +14,11 @@ from typing import Any
 
 from clew.core.graph import Atom, Equation, Var
 from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
-from clew.evaluate.native.emitter import INT64, Aside, Emitter, Slot, Value
+from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Slot, Value
 from clew.evaluate.native.schedule import Step
 from clew.evaluate.native.spaces import (
     LIGHT,
+    OutOfRange,
     Space,
     combined,
     identity,
@@ -106,6 +107,8 @@ class Kernel:
         self._offsets: dict[Affine, str] = {}
         self._reductions: list[_Reduction] = []
         self._partials: list[Partial] = []
+        self.complaints: dict[OutOfRange, Slot] = {}
+        """What may be wrong, with where it is remembered; each is a flag of the caller's."""
         self._work = 0
 
     # --- reading -------------------------------------------------------------------------
@@ -162,6 +165,15 @@ class Kernel:
             place = self.e.add(place, moving)
         return self.e.load(self.passed_pointer(storage), storage.dtype, place)
 
+    def report(self, wrong: Value, complaint: OutOfRange) -> None:
+        """Remember that a condition held, once for all elements."""
+        slot = self.complaints.get(complaint)
+        if slot is None:
+            slot = self.e.slot(INT64)
+            self.complaints[complaint] = slot
+        old = self.e.get(slot)
+        self.e.set(slot, self.e.or_(old, self.e.convert(wrong, INT64)))
+
     def offset(self, place: Affine) -> Value:
         """Return an affine number as a value; it is computed where the loops are known."""
         if place.known:
@@ -213,7 +225,13 @@ class Kernel:
             chunks = self._chunks(extent)
             for reduction in self._reductions:
                 self._settle(reduction, chunks)
+        for slot in self.complaints.values():
+            self.e.set(slot, self.e.constant(INT64, 0))
         self._nest(groups, body)
+        for number, slot in enumerate(self.complaints.values()):
+            self.e.parameters.append(("ptr", f"flag{number}", ""))
+            with self.e.when(self.e.truth(self.e.get(slot))):
+                self.e.store(f"%flag{number}", self.e.constant(BOOL, True))
         self.e.ret()
         self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
         symbol = self.e.module.add(self.e)

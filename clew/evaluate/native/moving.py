@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from clew.core.graph import Equation
-from clew.evaluate.native.emitter import INT64, Emitter, Value
-from clew.evaluate.native.spaces import combined, identity, wrapped
+from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
+from clew.evaluate.native.spaces import OutOfRange, combined, identity, wrapped
 from clew.evaluate.native.storage import Memory, Splat, sliced
 
 _RUNNING = {"cumsum": "sum", "cumprod": "prod", "cummax": "max", "cummin": "min"}
@@ -61,12 +61,16 @@ def write_scatter(program: Any, frame: Any, equation: Equation) -> bool:
     module = program.module
     e = Emitter(module, module.fresh("scatter"))
     writer = _Passing(e)
+    flags = _Flags(program, writer)
     with contextlib.ExitStack() as loops:
         index = [loops.enter_context(e.loop(0, n)) for n in new.type.shape]
-        places = {
-            axis: wrapped(e, writer.load(each, index[:rank]), var.type.shape[axis])
-            for axis, each in zip(axes, numbers, strict=True)
-        }
+        places = {}
+        for axis, each in zip(axes, numbers, strict=True):
+            length = var.type.shape[axis]
+            places[axis], outside = wrapped(e, writer.load(each, index[:rank]), length)
+            complaint = OutOfRange(equation, axis, length)
+            with e.when(outside):
+                e.store(flags.parameter(complaint), e.constant(BOOL, True))
         rest = iter(index[rank:])
         place = [places[axis] if axis in places else next(rest) for axis in range(var.type.ndim)]
         value = writer.load(values, index)
@@ -76,6 +80,7 @@ def write_scatter(program: Any, frame: Any, equation: Equation) -> bool:
     e.ret()
     symbol = module.add(e)
     program.e.line(f"call void {symbol}({', '.join(writer.arguments)})")
+    flags.raise_if_set()
     frame.define(var, frame.settled(target))
     return True
 
@@ -150,6 +155,28 @@ def write_position(program: Any, frame: Any, equation: Equation) -> bool:
     return True
 
 
+class _Flags:
+    """Bytes of the caller's that a function sets when something is wrong."""
+
+    def __init__(self, program: Any, writer: _Passing) -> None:
+        self._program = program
+        self._writer = writer
+        self._places: dict[OutOfRange, str] = {}
+
+    def parameter(self, complaint: OutOfRange) -> str:
+        """Return the function's parameter for the flag of a complaint."""
+        place = self._places.get(complaint)
+        if place is None:
+            place = self._program.flag()
+            self._places[complaint] = place
+        return self._writer.parameter("ptr", place)
+
+    def raise_if_set(self) -> None:
+        """Raise after the call, if a flag was set."""
+        for complaint, place in self._places.items():
+            self._program.raise_if(self._program.e.load(place, BOOL), complaint)
+
+
 class _Passing:
     """Reads and writes the caller's arrays in a function of its own, as its parameters."""
 
@@ -158,7 +185,8 @@ class _Passing:
         self._known: dict[str, str] = {}
         self.arguments: list[str] = []
 
-    def _parameter(self, kind: str, name: str) -> str:
+    def parameter(self, kind: str, name: str) -> str:
+        """Return the function's parameter for a name of the caller's; constants stay."""
         if not name.startswith("%"):
             return name
         known = self._known.get(name)
@@ -182,11 +210,11 @@ class _Passing:
         if isinstance(storage, Splat):
             value = storage.value
             kind = e.type_of(value)
-            imag = None if value.imag is None else self._parameter(kind, value.imag)
-            return Value(value.dtype, self._parameter(kind, value.name), imag)
-        pointer = self._parameter("ptr", storage.pointer)
+            imag = None if value.imag is None else self.parameter(kind, value.imag)
+            return Value(value.dtype, self.parameter(kind, value.name), imag)
+        pointer = self.parameter("ptr", storage.pointer)
         return e.load(pointer, storage.dtype, self._place(storage, index))
 
     def store(self, memory: Memory, index: Sequence[Value], value: Value) -> None:
         """Write an element."""
-        self._e.store(self._parameter("ptr", memory.pointer), value, self._place(memory, index))
+        self._e.store(self.parameter("ptr", memory.pointer), value, self._place(memory, index))

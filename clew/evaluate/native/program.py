@@ -22,7 +22,7 @@ from clew.evaluate.native.emitter import BOOL, Emitter, Module, Value
 from clew.evaluate.native.frame import Frame
 from clew.evaluate.native.opaque import write_opaque
 from clew.evaluate.native.products import Emitted
-from clew.evaluate.native.spaces import in_registers
+from clew.evaluate.native.spaces import OutOfRange, in_registers
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
 from clew.evaluate.native.tapes import HEADER, ZeroTape
 from clew.evaluate.native.threads import workers
@@ -47,6 +47,8 @@ class Callout:
     equation: Equation
     operands: tuple[Type, ...]
     results: tuple[Type, ...]
+    complaint: OutOfRange | None = None
+    """What to raise instead of evaluating."""
 
 
 class Program:
@@ -232,13 +234,17 @@ class Program:
             frame.define(var, frame.settled(memory))
 
     def call_python(
-        self, equation: Equation, operands: Sequence[Memory], results: Sequence[Memory]
+        self,
+        equation: Equation,
+        operands: Sequence[Memory],
+        results: Sequence[Memory],
+        complaint: OutOfRange | None = None,
     ) -> None:
         """Write the call for an equation whose operands and results are in memory."""
         e = self.e
         number = len(self.callouts)
         types = [tuple(Type(x.shape, x.dtype) for x in group) for group in (operands, results)]
-        self.callouts.append(Callout(equation, *types))
+        self.callouts.append(Callout(equation, *types, complaint))
         every = [*operands, *results]
         table = e.at_entry(f"alloca [{max(1, len(every))} x ptr]")
         for i, memory in enumerate(every):
@@ -262,6 +268,17 @@ class Program:
         return self.e.at_entry(
             f"getelementptr inbounds {HEADER}, ptr %tapes, i64 {self._headers - 1}"
         )
+
+    def flag(self) -> str:
+        """Return a place for a byte that kernels set when something is wrong."""
+        place = self.e.at_entry("alloca i8")
+        self.e.line(f"store i8 0, ptr {place}")
+        return place
+
+    def raise_if(self, wrong: Value, complaint: OutOfRange) -> None:
+        """Raise an error if a condition holds."""
+        with self.e.when(wrong):
+            self.call_python(complaint.equation, [], [], complaint)
 
     def leave_if(self, condition: Value) -> None:
         """End the program with a failure if a condition holds."""

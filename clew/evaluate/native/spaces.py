@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from clew.core.errors import IndexingError
 from clew.core.graph import Atom, Equation, Var
 from clew.core.kinds import Elementwise
 from clew.core.tape import TapeType
@@ -68,6 +69,29 @@ class Reader(Protocol):
     def gathered(self, atom: Atom, index: Sequence[Value | Affine]) -> Value:
         """Return the element at an index known only when running."""
         ...
+
+    def report(self, wrong: Value, complaint: OutOfRange) -> None:
+        """Raise when the code runs, if a condition holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class OutOfRange:
+    """An index beyond an axis, which an equation would have read or written."""
+
+    equation: Equation
+    axis: int
+    length: int
+
+    @property
+    def error(self) -> IndexingError:
+        """What is raised."""
+        return IndexingError(
+            f"{self.equation.primitive.name}: an index is out of bounds for axis {self.axis}, "
+            f"whose length is {self.length}",
+            "keep indices below the length, for instance with np.clip or np.minimum",
+            self.equation.where or None,
+        )
 
 
 def loop_axes(shape: Sequence[int]) -> tuple[int, ...]:
@@ -228,25 +252,26 @@ def _gathered_value(reader: Reader, equation: Equation, index: Index) -> Value:
     axes = equation.params["axes"]
     rank = len(indices[0].type.shape)
     rest = iter(index[rank:])
-    numbers = {
-        axis: wrapped(reader.e, reader.value(each, index[:rank]), source.type.shape[axis])
-        for axis, each in zip(axes, indices, strict=True)
-    }
+    numbers = {}
+    for axis, each in zip(axes, indices, strict=True):
+        length = source.type.shape[axis]
+        numbers[axis], outside = wrapped(reader.e, reader.value(each, index[:rank]), length)
+        reader.report(outside, OutOfRange(equation, axis, length))
     place = [numbers[axis] if axis in numbers else next(rest) for axis in range(source.type.ndim)]
     return reader.gathered(source, place)
 
 
-def wrapped(e: Emitter, number: Value, length: int) -> Value:
-    """Return an index as NumPy takes it: negative ones count from the end.
+def wrapped(e: Emitter, number: Value, length: int) -> tuple[Value, Value]:
+    """Return an index as NumPy takes it (negative ones count from the end), and if it is outside.
 
-    One beyond the array is drawn to its edge, so that no memory outside is touched.
+    One outside is drawn to the edge, so that no other memory is touched before it is reported.
     """
     number = e.convert(number, np.int64)
     zero, size = e.like(number, 0), e.like(number, length)
     number = e.select(e.lt(number, zero), e.add(number, size), number)
-    number = e.select(e.lt(number, zero), zero, number)
     last = e.like(number, max(length - 1, 0))
-    return e.select(e.gt(number, last), last, number)
+    below, above = e.lt(number, zero), e.gt(number, last)
+    return e.select(below, zero, e.select(above, last, number)), e.or_(below, above)
 
 
 # --- reductions --------------------------------------------------------------------------------
