@@ -12,6 +12,7 @@ from clew.core.graph import Graph, Var
 from clew.core.primitive import PRIMITIVES, Traced
 from clew.core.source import user_location
 from clew.core.types import Type, type_of
+from clew.loops.ahead import ahead
 from clew.loops.bodies import Body, Carry, body_of, fitting, hoisted, policy_of, single_truth
 from clew.loops.primitive import loop
 from clew.loops.spec import COUNT, Spec
@@ -249,6 +250,10 @@ def _bound(
             test = spec.condition
             runs = count[0] > 0 if test is None else run(test, [*carries, *held])[0]
             extra = [_if_needed(runs, value) for value in extra]
+        early = ahead(smaller)
+        if early is not None:
+            scanned = [*scanned, *run(early.graph, [*scanned, *held, *extra])]
+            smaller = early.spec
     return loop(*count, *carries, *scanned, *held, *extra, **smaller.params())
 
 

@@ -32,7 +32,7 @@ from clew.evaluate.native.spaces import (
 )
 from clew.evaluate.native.storage import Memory, Registers, Splat, Storage
 
-_CHUNK_WORK = 1 << 18
+_CHUNK_WORK = 1 << 17
 """Operations that one chunk of a kernel should at least do."""
 _MOST_CHUNKS = 32
 _SHORT = 64
