@@ -22,6 +22,8 @@ class Host:
         Whether ``x y + z`` is one instruction.
     level1, level2, level3 : int
         Bytes of data cache for one core (level 3: for all).
+    cores : int
+        Processors of the machine, whether they are used or not.
 
     >>> Host(vector=32, registers=16, fma=True).lanes(4)
     8
@@ -33,10 +35,19 @@ class Host:
     level1: int = 32 << 10
     level2: int = 512 << 10
     level3: int = 4 << 20
+    cores: int = 2
 
     def lanes(self, itemsize: int) -> int:
         """Return how many numbers of this size a register holds, at least one."""
         return max(1, self.vector // itemsize)
+
+    def workers(self) -> tuple[int, ...]:
+        """Return numbers of workers for which work should be cut well.
+
+        >>> Host(cores=12).workers()
+        (2, 4, 8)
+        """
+        return tuple(n for n in (2, 4, 8) if n <= max(2, self.cores))
 
 
 def vectors_of(features: dict[str, bool]) -> tuple[int, int, bool]:
@@ -116,4 +127,5 @@ def host() -> Host:
         level1=max(sizes.get(1, usual.level1), 16 << 10),
         level2=max(sizes.get(2, usual.level2), 128 << 10),
         level3=max(sizes.get(3, usual.level3), sizes.get(2, 0)),
+        cores=os.cpu_count() or 1,
     )
