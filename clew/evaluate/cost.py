@@ -9,6 +9,7 @@ from typing import Any
 from clew.calculus import value_and_grad
 from clew.core.cost import Cost
 from clew.evaluate.reference import trace
+from clew.simplify import simplify
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Costs:
 def cost(f: Callable[..., Any]) -> Callable[..., Costs]:
     """Return a function that gives the cost of ``f``, and of its gradient, for its arguments.
 
-    Operations, bytes moved, and peak memory are read off the graphs; nothing is run. The
+    Operations, bytes moved, and peak memory are read off the simplified graphs; nothing runs. The
     gradient is that in the first argument, and None if ``f`` does not return a real scalar.
 
     >>> import clew
@@ -42,11 +43,12 @@ def cost(f: Callable[..., Any]) -> Callable[..., Costs]:
     """
 
     def costs(*args: Any, **kwargs: Any) -> Costs:
-        graph = trace(f)(*args, **kwargs)
+        graph = simplify(trace(f)(*args, **kwargs))
         outputs = graph.outputs
         scalar = len(outputs) == 1 and outputs[0].type.shape == ()
         if not scalar or outputs[0].type.dtype.kind != "f":
             return Costs(graph.cost(), None)
-        return Costs(graph.cost(), trace(value_and_grad(f))(*args, **kwargs).cost())
+        gradient = simplify(trace(value_and_grad(f))(*args, **kwargs))
+        return Costs(graph.cost(), gradient.cost())
 
     return costs
