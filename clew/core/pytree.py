@@ -8,6 +8,7 @@ after an update.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -24,13 +25,21 @@ Class = TypeVar("Class", bound=type)
 class Structure:
     """How a tree is put together: its shape, and which places share one leaf."""
 
-    __slots__ = ("_slots", "_tree", "count", "names")
+    __slots__ = ("_hash", "_names", "_slots", "_tree", "count")
 
-    def __init__(self, tree: Any, slots: tuple[int, ...], names: tuple[str, ...]) -> None:
+    def __init__(self, tree: Any, slots: tuple[int, ...], count: int) -> None:
         self._tree = tree
         self._slots = slots
-        self.names = names
-        self.count = len(names)
+        self.count = count
+        self._names: tuple[str, ...] | None = None
+        self._hash: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A readable name for each distinct leaf: of the first route to it."""
+        if self._names is None:
+            self._names = tuple(self.pick([path_name(path) for path in self._tree.paths()]))
+        return self._names
 
     def unflatten(self, leaves: Sequence[Any]) -> Any:
         """Build the tree from its leaves; a shared leaf is one object in all its places."""
@@ -41,16 +50,59 @@ class Structure:
         first = dict(zip(reversed(self._slots), reversed(leaves), strict=True))
         return [first[slot] for slot in range(self.count)]
 
+    def outline(self, leaves: Sequence[Any]) -> Any:
+        """Return the tree with stand-ins for its leaves, if it is of plain containers only.
+
+        Those are dicts, lists, tuples, None, and dataclasses that only store their fields
+        (:func:`fields_of`); for other trees the result is None.
+        """
+        return self.unflatten(leaves) if _is_plain(self._tree) else None
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Structure):
             return NotImplemented
+        if self is other:
+            return True
         return self._tree == other._tree and self._slots == other._slots
 
     def __hash__(self) -> int:
-        return hash((self._tree, self._slots))
+        if self._hash is None:
+            self._hash = hash((self._tree, self._slots))
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Structure({', '.join(self.names)})"
+
+
+def _is_plain(tree: Any) -> bool:
+    if tree.is_leaf():
+        return True
+    known = tree.type in (dict, list, tuple, type(None)) or fields_of(tree.type) is not None
+    return known and all(map(_is_plain, tree.children()))
+
+
+_FIELDS: dict[type, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+
+
+def fields_of(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Return a registered class's fields that are children, and those that are structure.
+
+    None if reading or writing such a field may run code of the class.
+    """
+    found = _FIELDS.get(cls)
+    if found is None or hasattr(cls, "__getattr__"):
+        return None
+    if cls.__getattribute__ is not object.__getattribute__:
+        return None
+    stored = (inspect.getattr_static(cls, name, None) for name in (*found[0], *found[1]))
+    computed = any(
+        hasattr(each, "__set__") and not inspect.ismemberdescriptor(each) for each in stored
+    )
+    return None if computed else found
+
+
+_LEAF = Structure(optree.tree_structure(0, namespace=_NAMESPACE), (0,), 1)
+_LEAVES = frozenset([np.ndarray, float, int, bool, complex, np.float64, np.float32])
 
 
 def flatten(tree: Any, shared: bool = True) -> tuple[list[Any], Structure]:
@@ -67,23 +119,23 @@ def flatten(tree: Any, shared: bool = True) -> tuple[list[Any], Structure]:
     >>> again["encoder"] is again["decoder"]
     True
     """
-    paths, raw, definition = optree.tree_flatten_with_path(tree, namespace=_NAMESPACE)
+    if type(tree) in _LEAVES:
+        return [tree], _LEAF
+    raw, definition = optree.tree_flatten(tree, namespace=_NAMESPACE)
     leaves: list[Any] = []
-    names: list[str] = []
     slots: list[int] = []
     known: dict[int, int] = {}
-    for path, leaf in zip(paths, raw, strict=True):
+    for leaf in raw:
         # A scalar is a value, not an object: two equal ones are not one parameter.
         shareable = shared and isinstance(leaf, (np.ndarray, Traced)) and len(leaf.shape) > 0
         slot = known.get(id(leaf)) if shareable else None
         if slot is None:
             slot = len(leaves)
             leaves.append(leaf)
-            names.append(path_name(path))
             if shareable:
                 known[id(leaf)] = slot
         slots.append(slot)
-    return leaves, Structure(definition, tuple(slots), tuple(names))
+    return leaves, Structure(definition, tuple(slots), len(leaves))
 
 
 def path_name(path: Sequence[Any]) -> str:
@@ -136,8 +188,12 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     return optree.tree_unflatten(structure._tree, results)
 
 
-def register(cls: Class, *, static: Sequence[str] = ()) -> Class:
+def register(
+    cls: Class, *, static: Sequence[str] = (), finish: Callable[[Any], Any] | None = None
+) -> Class:
     """Make a dataclass a tree: its fields are children, those in ``static`` are structure.
+
+    A node that was put together goes through ``finish``, which may return something else.
 
     >>> @dataclasses.dataclass
     ... class Line:
@@ -161,8 +217,10 @@ def register(cls: Class, *, static: Sequence[str] = ()) -> Class:
         node = object.__new__(cls)
         for name, value in zip((*fields, *constants), (*children, *fixed), strict=True):
             object.__setattr__(node, name, value)
-        return node
+        return node if finish is None else finish(node)
 
+    if finish is None:
+        _FIELDS[kind] = (fields, constants)
     optree.register_pytree_node(kind, split, join, namespace=_NAMESPACE)
     return kind
 

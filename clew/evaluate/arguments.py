@@ -7,7 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from clew.core import pytree
+from clew.core.primitive import Traced
+from clew.core.types import Type, type_of
 
 
 @dataclass(frozen=True)
@@ -60,3 +64,66 @@ def _positional_names(f: Callable[..., Any], count: int) -> list[str]:
         elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
             names.append(parameter.name)
     return [*names, *(f"argument{i}" for i in range(len(names), count))][:count]
+
+
+_NUMBERS = {
+    kind: ((), np.dtype(kind))
+    for kind in (float, int, bool, complex, *(np.dtype(code).type for code in "?bBhHiIlLqQefdFD"))
+}
+
+
+def is_plain(leaf: Any) -> bool:
+    """Say whether a leaf is an array or number that programs read as it is.
+
+    >>> is_plain(1.0), is_plain(np.ones(2)), is_plain(np.ones(2, ">f8")), is_plain(b"12")
+    (True, True, False, False)
+    """
+    kind = type(leaf)
+    return kind in _NUMBERS or (kind is np.ndarray and leaf.dtype.isnative)
+
+
+def plain(leaf: Any) -> Any:
+    """Return a leaf as an array of native byte order, without a copy where it lies as one.
+
+    Anything that shares its memory is taken: by ``__array__`` (PyTorch, JAX), the buffer
+    protocol (``array.array``, ``memoryview``), or DLPack. What is no array stays as it is.
+
+    >>> import array
+    >>> numbers = array.array("d", [1.0, 2.0])
+    >>> np.shares_memory(plain(numbers), np.asarray(numbers))
+    True
+    """
+    if is_plain(leaf) or isinstance(leaf, (Traced, str, bytes)):
+        return leaf
+    if hasattr(leaf, "__dlpack__") and not hasattr(leaf, "__array__"):
+        found = np.from_dlpack(leaf)
+    elif hasattr(leaf, "__array__") or _has_buffer(leaf):
+        found = np.asarray(leaf)
+    else:
+        return leaf
+    return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
+
+
+def _has_buffer(leaf: Any) -> bool:
+    try:
+        memoryview(leaf).release()
+    except (TypeError, BufferError):
+        return False
+    return True
+
+
+def type_key(leaf: Any) -> Any:
+    """Return a key of a leaf's type: its shape and dtype, found quickly."""
+    kind = type(leaf)
+    if kind is np.ndarray:
+        return leaf.shape, leaf.dtype
+    known = _NUMBERS.get(kind)
+    if known is not None:
+        return known
+    found = type_of(leaf)
+    return found.shape, found.dtype
+
+
+def types_of(keys: Sequence[Any]) -> tuple[Type, ...]:
+    """Return the types that keys stand for."""
+    return tuple(Type(*key) for key in keys)

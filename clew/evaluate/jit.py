@@ -14,17 +14,26 @@ from clew.core import pytree
 from clew.core.errors import InputError
 from clew.core.primitive import Traced
 from clew.core.source import user_location
-from clew.core.types import Type, type_of
-from clew.evaluate.arguments import Call, call_of
+from clew.core.types import Type
+from clew.evaluate.arguments import Call, call_of, is_plain, plain, type_key, types_of
+from clew.evaluate.native.entry import MISS
 from clew.evaluate.numbering import Numbering
 from clew.evaluate.path_tree import Path, PathTree
+from clew.evaluate.shortcut import shortcut
 from clew.simplify import simplify
 from clew.trace import record, run
 
 _MOST_PATHS = 16
+_MOST_CALLS = 8
+"""Signatures that are tried, the newest first, before the arguments are looked at in Python."""
 
 
-def jit(f: Callable[..., Any] | None = None, *, most_paths: int = _MOST_PATHS) -> Any:
+def jit(
+    f: Callable[..., Any] | None = None,
+    *,
+    most_paths: int = _MOST_PATHS,
+    donate_argnums: int | Sequence[int] = (),
+) -> Any:
     """Return a function that is traced once and then runs its graph.
 
     A new trace is made for new shapes, dtypes or argument structures, and when a Python
@@ -44,6 +53,11 @@ def jit(f: Callable[..., Any] | None = None, *, most_paths: int = _MOST_PATHS) -
     most_paths : int
         Paths kept for each signature; beyond that the one not used for longest is dropped,
         and traced again if it comes back.
+    donate_argnums : int or sequence of int
+        Positional arguments whose arrays the caller will not use again: results of later calls
+        may be put into them, so that no new memory has to be made ready. What such an array (and
+        any view of it) holds after the call is undefined. Left alone are arrays that share
+        their memory, are not in row-major order, may not be written, or are unlike every result.
 
     Warns
     -----
@@ -59,17 +73,31 @@ def jit(f: Callable[..., Any] | None = None, *, most_paths: int = _MOST_PATHS) -
     (2.0, 4.0, 3.0, 2)
     """
     if f is None:
-        return functools.partial(jit, most_paths=most_paths)
+        return functools.partial(jit, most_paths=most_paths, donate_argnums=donate_argnums)
     if type(most_paths) is not int or most_paths < 1:
         raise InputError(f"jit: most_paths={most_paths!r}", "keep at least 1 path")
-    cache = Cache(f, most_paths)
+    cache = Cache(f, most_paths, _argument_numbers(donate_argnums))
+    calls = cache.calls
 
     @functools.wraps(f)
     def compiled(*args: Any, **kwargs: Any) -> Any:
+        for call in calls.get(tuple(kwargs), ()):
+            found = call(*args, *kwargs.values()) if kwargs else call(*args)
+            if found is not MISS:
+                return found
         return cache.run(args, kwargs)
 
     compiled.paths = cache  # type: ignore[attr-defined]
     return compiled
+
+
+def _argument_numbers(given: int | Sequence[int]) -> frozenset[int]:
+    numbers = (given,) if isinstance(given, int) else tuple(given)
+    if not all(type(each) is int and each >= 0 for each in numbers):
+        raise InputError(
+            f"jit: donate_argnums={given!r}", "give the numbers of positional arguments, from 0"
+        )
+    return frozenset(numbers)
 
 
 class Signature:
@@ -80,6 +108,7 @@ class Signature:
         self.types = tuple(types)
         self.numbering: Numbering | None = None
         self.tree: PathTree | None = None
+        self.shortcuts: dict[tuple[str, ...], tuple[PathTree, Any]] = {}
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -98,9 +127,13 @@ class Cache:
     so the function may be called from several threads.
     """
 
-    def __init__(self, f: Callable[..., Any], most_paths: int) -> None:
+    def __init__(
+        self, f: Callable[..., Any], most_paths: int, donated: frozenset[int] = frozenset()
+    ) -> None:
         self.function = f
         self.most_paths = most_paths
+        self.donated = donated
+        self.calls: dict[tuple[str, ...], tuple[Callable[..., Any], ...]] = {}
         self.signatures: dict[Any, Signature] = {}
         self.dropped = 0
         self._clock = 0
@@ -109,27 +142,62 @@ class Cache:
 
     def run(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function by the path that its arguments take, traced now if it is new."""
-        kwargs = dict(sorted(kwargs.items()))
-        flat = [pytree.flatten(tree) for tree in (*args, *kwargs.values())]
+        given = tuple(kwargs)
+        names = sorted(kwargs)
+        trees = [*args, *(kwargs[name] for name in names)]
+        flat = [pytree.flatten(tree) for tree in trees]
         leaves = [leaf for own, _ in flat for leaf in own]
-        if any(isinstance(leaf, Traced) for leaf in leaves):
-            return self.function(*args, **kwargs)
-        types = tuple(type_of(leaf) for leaf in leaves)
-        key = (len(args), tuple(kwargs), tuple(structure for _, structure in flat), types)
+        if not all(map(is_plain, leaves)):
+            if any(isinstance(leaf, Traced) for leaf in leaves):
+                return self.function(*args, **kwargs)
+            leaves = [*map(plain, leaves)]
+            rest = iter(leaves)
+            trees = [each.unflatten([next(rest) for _ in own]) for own, each in flat]
+        structures = tuple([structure for _, structure in flat])
+        types = tuple([type_key(leaf) for leaf in leaves])
+        key = (len(args), *names, structures, types)
         signature = self.signatures.get(key)
+        found = None if signature is None else self._found(signature, leaves)
+        if found is not None:
+            self._count(found[0])
+            result = found[0].structure.unflatten(found[1])
+        else:
+            named = dict(zip(names, trees[len(args) :], strict=True))
+            call = call_of(self.function, trees[: len(args)], named)
+            result = self._traced(key, types_of(types), call, leaves)
+            signature = self.signatures.get(key)
         if signature is not None:
-            found = self._found(signature, leaves)
-            if found is not None:
-                self._count(found[0])
-                return found[0].structure.unflatten(found[1])
-        return self._traced(key, types, call_of(self.function, args, kwargs), leaves)
+            self._shorten(signature, structures, given)
+        return result
+
+    def _shorten(
+        self, signature: Signature, structures: Sequence[pytree.Structure], given: tuple[str, ...]
+    ) -> None:
+        """Have calls like this one go past Python, if they need not look for their path."""
+        tree = signature.tree
+        known, call = signature.shortcuts.get(given, (None, None))
+        if known is not tree and tree is not None:
+            first = len(structures) - len(given)
+            names = sorted(given)
+            order = [*range(first), *(first + names.index(name) for name in given)]
+            self._forget(given, call)
+            call = shortcut(tree, structures, order, self.donated, self._count)
+            signature.shortcuts[given] = (tree, call)
+        if call is not None:
+            before = self.calls.get(given, ())
+            if call not in before:
+                self.calls[given] = (call, *before[: _MOST_CALLS - 1])
+
+    def _forget(self, given: tuple[str, ...], call: Any) -> None:
+        before = self.calls.get(given, ())
+        if call in before:
+            self.calls[given] = tuple(each for each in before if each is not call)
 
     @staticmethod
     def _found(signature: Signature, leaves: list[Any]) -> Any:
         if signature.tree is None:
             return None
-        with np.errstate(all="ignore"):
-            return signature.tree.find(_settled(leaves))
+        return signature.tree.find(leaves)
 
     def _traced(self, key: Any, types: Sequence[Type], call: Call, leaves: list[Any]) -> Any:
         recording = record(call.function, call.trees)
@@ -163,7 +231,7 @@ class Cache:
             else:
                 paths.append(path)
             self._clock += 1
-            path.runs += 1
+            path.found += 1
             path.used = self._clock
             if same:
                 return
@@ -181,7 +249,7 @@ class Cache:
     def _count(self, path: Path) -> None:
         with self._lock:
             self._clock += 1
-            path.runs += 1
+            path.found += 1
             path.used = self._clock
 
     def _warn(self, path: Path) -> None:
@@ -195,11 +263,6 @@ class Cache:
             RuntimeWarning,
             stacklevel=6,
         )
-
-
-def _settled(leaves: Sequence[Any]) -> list[Any]:
-    """Make Python numbers NumPy's, whose arithmetic does not raise."""
-    return [leaf if type(leaf) is np.ndarray else np.asarray(leaf)[()] for leaf in leaves]
 
 
 def _why_signature(new: Signature, before: Sequence[Signature]) -> str:

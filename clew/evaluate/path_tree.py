@@ -19,6 +19,7 @@ from clew.core import pytree
 from clew.core.graph import Atom, Equation, Graph, Var, interpret
 from clew.core.program import program
 from clew.core.source import Where
+from clew.evaluate.native.entry import Entry
 from clew.evaluate.native.run import native
 from clew.evaluate.numbering import Numbering
 from clew.trace import GuardFailed
@@ -53,11 +54,17 @@ class Path:
         self.structure = structure
         self.why = why
         self.conditions = list(conditions_of(graph))
-        self.runs = 0
+        self.found = 0
         self.used = 0
+        self.entries: list[Entry] = []
         self.equations: list[Equation] = []
         self.outputs: list[Atom] = []
         self.guards: list[Equation] = []
+
+    @property
+    def runs(self) -> int:
+        """How often the path was taken, in Python's search for it or by its entries."""
+        return self.found + sum(each.runs for each in self.entries)
 
     def enter(self, numbering: Numbering) -> None:
         """Take the variables that the paths of a tree have in common."""
@@ -117,19 +124,34 @@ class Stretch:
 
     def run(self, values: dict[Var, Any]) -> Sequence[Any]:
         """Return the outputs for the values of the inputs."""
+        return self.runner()(*[values[var] for var in self.graph.inputs])
+
+    def runner(self) -> Callable[..., Sequence[Any]]:
+        """Return what runs the equations, made when it is first asked for."""
         if self.run_on is None:
             self.run_on = _runner(self.graph)
-        return self.run_on(*[values[var] for var in self.graph.inputs])
+        return self.run_on
 
 
 def _runner(graph: Graph) -> Callable[..., Sequence[Any]]:
     """Return what runs a graph."""
-    compiled = native(graph) if graph.equations else None
+    compiled = native(graph)
     if compiled is not None:
         return compiled
-    if len(graph.equations) <= _LARGEST_PROGRAM:
-        return functools.partial(program(graph), np)
-    return lambda *operands: interpret(graph, operands, _applied)
+    small = len(graph.equations) <= _LARGEST_PROGRAM
+    evaluate = functools.partial(program(graph), np) if small else None
+
+    def run(*operands: Any) -> Sequence[Any]:
+        values = [*map(_settled, operands)]
+        with np.errstate(all="ignore"):
+            return interpret(graph, values, _applied) if evaluate is None else evaluate(*values)
+
+    return run
+
+
+def _settled(value: Any) -> Any:
+    """Make a Python number NumPy's, whose arithmetic does not raise."""
+    return value if type(value) is np.ndarray else np.asarray(value)[()]
 
 
 def _applied(equation: Equation, operands: list[Any]) -> Any:
@@ -182,18 +204,18 @@ class PathTree:
     ) -> None:
         self.paths = tuple(paths)
         self._numbering = numbering
-        self._inputs = numbering.inputs
+        self.inputs = numbering.inputs
         self._constants = dict(numbering.constants)
         self._stretches: dict[Any, Stretch] = {}
         self._old = {} if before is None else before._stretches
-        self._root = self._built()
+        self.root = self._built()
         self._old = {}
 
     def find(self, arguments: Sequence[Any]) -> tuple[Path, list[Any]] | None:
         """Return the path that the arguments take, with its results; None for a new path."""
         values: dict[Var, Any] = dict(self._constants)
-        values.update(zip(self._inputs, arguments, strict=True))
-        waiting: list[Leaf | Question] = [*self._root.tests[::-1], *self._root.leaves[::-1]]
+        values.update(zip(self.inputs, arguments, strict=True))
+        waiting: list[Leaf | Question] = [*self.root.tests[::-1], *self.root.leaves[::-1]]
         alone = True
         while waiting:
             alone = alone and len(waiting) == 1
@@ -214,6 +236,20 @@ class PathTree:
                     for var in step.dead:
                         values.pop(var, None)
         return None
+
+    def stretches(self, path: Path) -> list[Stretch]:
+        """Return what runs on the way to the end of a path, in order."""
+        found: list[Stretch] = []
+        waiting: list[tuple[Node, list[Stretch]]] = [(self.root, [])]
+        while waiting:
+            node, above = waiting.pop()
+            for leaf in node.leaves:
+                if leaf.path is path:
+                    found = [*above, leaf.stretch]
+            for test in node.tests:
+                own = [*above, test.stretch] if test.stretch.graph.equations else above
+                waiting += [(child, own) for child in test.children.values()]
+        return found
 
     # --- building: down the tree to place the equations, then up to see what is read ----------
 
@@ -311,6 +347,8 @@ class PathTree:
                 inputs.update((a, None) for a in each.inputs if type(a) is Var and a not in made)
                 made.update(each.outputs)
             inputs.update((var, None) for var in outputs if var not in made)
-            known = Stretch(Graph(tuple(inputs), equations, outputs))
+            held = {var: self._constants[var] for var in inputs if var in self._constants}
+            read = tuple(var for var in inputs if var not in held)
+            known = Stretch(Graph(read, equations, outputs, held))
         self._stretches[key] = known
         return known

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clew.core.cost import cost_of
+from clew.core.cost import measured
 from clew.core.errors import MemoryLimitError
 from clew.core.graph import Graph
 from clew.core.source import Where
@@ -114,8 +114,13 @@ def _converted(value: Any, kind: Type) -> np.ndarray:
 
 
 def _takes_long(graph: Graph) -> bool:
-    cost = cost_of(graph)
-    return bool(cost.unknown) or cost.operations + cost.bytes // 8 > _LONG
+    total = 0
+    for equation in graph.equations:
+        each = measured(equation)
+        total += each.operations + each.bytes // 8
+        if each.unknown or total > _LONG:
+            return True
+    return False
 
 
 class _Error(threading.local):

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clew.core.graph import Graph
-from clew.evaluate.native.program import Native, NoNativeForm
+from clew.evaluate.native.calling import Native
+from clew.evaluate.native.clocks import Clock, Clocked, Session, current_session
+from clew.evaluate.native.program import NoNativeForm
 from clew.evaluate.native.toolchain import ToolchainError
+
+if TYPE_CHECKING:
+    from clew.evaluate.native.notes import Notes
 
 _warned: set[str] = set()
 
@@ -24,16 +29,32 @@ def native(graph: Graph) -> Callable[..., Sequence[Any]] | None:
     RuntimeWarning
         Once, if no machine code can be made on this machine.
     """
+    session = current_session()
+    if session is not None:
+        return _with_clocks(graph, session)
     if "native" not in graph.programs:
         graph.programs["native"] = _compiled(graph)
     return graph.programs["native"]
 
 
-def _compiled(graph: Graph) -> Native | None:
+def _with_clocks(graph: Graph, session: Session) -> Native | None:
+    from clew.evaluate.native.notes import Notes
+
+    known = session.programs.get(id(graph))
+    if known is None:
+        notes = Notes(Clock())
+        found = _compiled(graph, notes)
+        known = Clocked(graph, notes if found is not None else None, found)
+        session.programs[id(graph)] = known
+    return known.program
+
+
+def _compiled(graph: Graph, notes: Notes | None = None) -> Native | None:
     if os.environ.get("CLEW_NATIVE", "1") == "0":
+        graph.programs["why not native"] = "CLEW_NATIVE=0"
         return None
     try:
-        return Native(graph)
+        return Native(graph, notes=notes)
     except NoNativeForm as reason:
         graph.programs["why not native"] = str(reason)
     except ToolchainError as error:

@@ -66,10 +66,12 @@ class Target:
 class Library:
     """Loaded machine code, which lives as long as this object."""
 
-    __slots__ = ("__weakref__", "_addresses", "_free")
+    __slots__ = ("__weakref__", "_addresses", "_free", "cached", "size")
 
-    def __init__(self, engine: Any, addresses: dict[str, int]) -> None:
+    def __init__(self, engine: Any, addresses: dict[str, int], size: int = 0) -> None:
         self._addresses = addresses
+        self.size = size
+        self.cached = False
         self._free = weakref.finalize(self, _close, engine)
         # At the exit of the interpreter other threads may still run the code.
         self._free.atexit = False
@@ -109,10 +111,13 @@ def compiled(text: str, entry_points: Sequence[str], level: int = 3) -> Library:
     made_for = target()
     name = cache.key(text, *(getattr(made_for, part) for part in Target.__slots__), str(level))
     code = cache.load(name)
+    found = code is not None
     if code is None:
         code = object_code(text, level)
         cache.store(name, code)
-    return _loaded(code, entry_points)
+    library = _loaded(code, entry_points)
+    library.cached = found
+    return library
 
 
 def target() -> Target:
@@ -260,7 +265,7 @@ def _loaded(code: bytes, entry_points: Sequence[str]) -> Library:
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         # Looking up an address readies the object; finalize_object would compile the empty module.
         addresses = {name: engine.get_function_address(name) for name in entry_points}
-    return Library(engine, addresses)
+    return Library(engine, addresses, len(code))
 
 
 def _close(engine: Any) -> None:

@@ -17,11 +17,11 @@ TOLERANCES = {"f2": 2e-3, "f4": 1e-5, "f8": 1e-12, "c8": 1e-5, "c16": 1e-12}
 Named = list[tuple[str, Any]]
 
 
-def differs(found: Any, expected: Any, scaled: bool = True) -> str:
+def differs(found: Any, expected: Any, scaled: bool = True, more: Any = 0.0) -> str:
     """Return what is wrong with a result, or nothing.
 
     Errors are relative to the largest finite number expected if ``scaled``, else to each number;
-    infinities and NaN must be where they are expected.
+    infinities and NaN must be where they are expected. ``more`` is allowed besides.
     """
     found, expected = np.asarray(found), np.asarray(expected)
     if found.dtype != expected.dtype or found.shape != expected.shape:
@@ -29,10 +29,10 @@ def differs(found: Any, expected: Any, scaled: bool = True) -> str:
     if expected.dtype.kind == "c":
         parts = [(found.real, expected.real), (found.imag, expected.imag)]
         size = _largest(expected) if scaled else None
-        wrong = [differs_by(a, b, size) for a, b in parts]
+        wrong = [differs_by(a, b, size, more) for a, b in parts]
         bad = wrong[0] | wrong[1]
     elif expected.dtype.kind == "f":
-        bad = differs_by(found, expected, _largest(expected) if scaled else None)
+        bad = differs_by(found, expected, _largest(expected) if scaled else None, more)
     else:
         bad = found != expected
     if not np.any(bad):
@@ -42,13 +42,15 @@ def differs(found: Any, expected: Any, scaled: bool = True) -> str:
     return f"{np.count_nonzero(bad)} of {bad.size} differ, at {place}: {pair[0]} for {pair[1]}"
 
 
-def differs_by(found: np.ndarray, expected: np.ndarray, size: float | None) -> np.ndarray:
+def differs_by(
+    found: np.ndarray, expected: np.ndarray, size: float | None, more: Any = 0.0
+) -> np.ndarray:
     """Say which floating numbers differ by more than the tolerance of their dtype."""
     same = (found == expected) | ((found != found) & (expected != expected))
     with np.errstate(all="ignore"):
         allowed = TOLERANCES[expected.dtype.str[1:]] * (np.abs(expected) if size is None else size)
         error = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-        return ~(same | (np.isfinite(expected) & (error <= allowed)))
+        return ~(same | (np.isfinite(expected) & (error <= allowed + more)))
 
 
 def _largest(expected: np.ndarray) -> float:

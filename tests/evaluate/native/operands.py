@@ -8,8 +8,9 @@ import numpy as np
 
 from clew.core.primitive import Interval
 
-DTYPES = tuple("? i1 i2 i4 i8 u1 u2 u4 u8 f4 f8 c8 c16".split())
+DTYPES = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8", "c8", "c16")
 SHAPES = [(), (1,), (3,), (5,), (17,), (4, 4), (100,), (33, 7), (2, 3, 4, 5), (0,), (3, 0, 2)]
+_REALS = Interval(-3.0, 3.0)
 _PARTS = (0.0, -0.0, 1, -1, 0.5, -2, np.inf, np.nan)
 _FLOATS = (
     *(0.0, -0.0, 1, -1, 0.5, -0.5, 2, 3, -2, 1.5, 2.5, 7.3, -19.7, 88.0, 150),
@@ -34,7 +35,7 @@ def special(dtype: Any) -> np.ndarray:
 
 
 def ordinary(
-    generator: np.random.Generator, dtype: Any, shape: Any, domain: Interval = Interval(-3.0, 3.0)
+    generator: np.random.Generator, dtype: Any, shape: Any, domain: Interval = _REALS
 ) -> np.ndarray:
     """Return random values of a dtype; floating ones in a domain."""
     dtype = np.dtype(dtype)

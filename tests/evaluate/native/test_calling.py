@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import dataclasses
 import gc
 import pickle
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import clew
+from clew.core import pytree
 from clew.core.kinds import general
 from clew.core.primitive import PRIMITIVES, NoDerivative
 from clew.core.types import Type
@@ -165,6 +167,84 @@ def test_results_are_put_together():
     assert found["k"] is held
 
 
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    weight: object
+    inner: object = None
+    width: object = (3, "same")
+    activation: object = np.tanh
+
+
+pytree.register(Layer, static=("width", "activation"))
+
+
+class Other(Layer):
+    pass
+
+
+def layer_call():
+    """``jit`` of a function of layers, past Python only; it was called twice."""
+
+    def forward(layer, x):
+        y = layer.activation(layer.weight * x) + layer.inner["b"]
+        return dataclasses.replace(layer, weight=y, width=(layer.width[0] + 1, None))
+
+    fast = clew.jit(forward)
+    layer = Layer(X, {"b": Y})
+    for _ in range(2):
+        fast(layer, 2.0)
+    (call,) = fast.paths.calls[()]
+    return call, layer
+
+
+def test_dataclasses_are_read_and_made():
+    call, layer = layer_call()
+    for _ in range(3):
+        found = call(layer, 2.0)
+        assert type(found) is Layer
+        np.testing.assert_allclose(found.weight, np.tanh(X * 2) + Y, rtol=1e-15)
+        np.testing.assert_array_equal(found.inner["b"], Y)
+        assert found.width == (4, None)
+        assert found.activation is np.tanh
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Other(X, {"b": Y}),
+        Layer(X, {"b": Y}, width=(4, "same")),
+        Layer(X, {"b": Y}, width=(3, "same", 1)),
+        Layer(X, {"b": Y}, width=(3, np.array("same"))),
+        Layer(X, {"b": Y}, activation=np.sin),
+        Layer(X, {"b": Y[:2]}),
+        Layer(X),
+        object.__new__(Layer),
+    ],
+    ids=range(8),
+)
+def test_other_dataclasses_do_not_fit(wrong):
+    call, layer = layer_call()
+    assert call(wrong, 2.0) is MISS
+    assert type(call(layer, 2.0)) is Layer
+    assert type(call(Layer(X, {"b": Y}, width=(int("3"), "".join(["sa", "me"]))), 2.0)) is Layer
+
+
+def test_classes_that_compute_their_fields_are_left_to_python():
+    made = dataclasses.make_dataclass("Holder", ["weight"], init=False)
+    made.weight = property(
+        lambda self: vars(self)["held"] * 1.0, lambda self, value: vars(self).update(held=value)
+    )
+    pytree.register(made)
+    assert pytree.fields_of(made) is None
+    assert pytree.fields_of(Layer) == (("weight", "inner"), ("width", "activation"))
+    held = made()
+    held.weight = X
+    double = clew.jit(lambda h: h.weight * 2)
+    for _ in range(3):
+        np.testing.assert_array_equal(double(held), X * 2)
+    assert not double.paths.calls.get(())
+
+
 def test_many_leaves_of_which_two_are_one():
     leaves = [np.full(2, float(i)) for i in range(500)]
     total = clew.jit(lambda w: sum(np.sum(each) for each in w))
@@ -181,21 +261,23 @@ def test_many_leaves_of_which_two_are_one():
 
 def test_no_reference_is_lost_or_kept():
     key = "a name that nobody else has"
-    f = clew.jit(lambda tree, n: {key: tree[key] * n, "other": (np.sum(tree[key]), 1.0)})
+    f = clew.jit(
+        lambda tree, n: {key: tree[key] * n, "other": (np.sum(tree[key]), Layer(tree["l"].weight))}
+    )
     x, n = np.arange(3.0), np.float64(2.5)
-    watched = (x, n, key, np.dtype(np.float64), MISS, None, f.paths.function)
+    watched = (x, n, key, np.dtype(np.float64), MISS, Layer, np.tanh, f.paths.function)
 
     def counts():
         return [sys.getrefcount(each) for each in watched]
 
     for _ in range(3):
-        f({key: x}, n)
+        f({key: x, "l": Layer(n)}, n)
     before = counts()
     for _ in range(2000):
-        f({key: x}, n)
-        f({key: x.astype(np.float32)}, n)
+        f({key: x, "l": Layer(n)}, n)
+        f({key: x.astype(np.float32), "l": Layer(n)}, n)
     assert np.abs(np.subtract(counts(), before)).max() < 100
-    result = weakref.ref(f({key: x}, n)[key])
+    result = weakref.ref(f({key: x, "l": Layer(n)}, n)[key])
     assert result() is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import warnings
 
 import numpy as np
@@ -43,7 +44,9 @@ def agree(f, *args, expected=None, native=True, gradient=False, tolerance=None):
 
 def total(results):
     leaves = pytree.flatten(results)[0]
-    return sum(np.sum(np.sin(x) * np.arange(1.0, 1.0 + np.size(x)).reshape(np.shape(x))) for x in leaves)
+    return sum(
+        np.sum(np.sin(x) * np.arange(1.0, 1.0 + np.size(x)).reshape(np.shape(x))) for x in leaves
+    )
 
 
 def compare(found, expected):
@@ -53,7 +56,7 @@ def compare(found, expected):
         assert not wrong, f"output {number}: {wrong}"
 
 
-# --- scan -------------------------------------------------------------------------------------
+# --- scan ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -62,7 +65,7 @@ def test_scan(reverse, shape):
     xs = GENERATOR.normal(size=shape)
 
     def f(xs, start):
-        step = lambda c, x: (np.tanh(c) * 0.5 + x, np.sin(c) * x)  # noqa: E731
+        step = lambda c, x: (np.tanh(c) * 0.5 + x, np.sin(c) * x)
         return clew.scan(step, start, xs, reverse=reverse)
 
     agree(f, xs, np.ones(shape[1:]), gradient=True)
@@ -112,7 +115,7 @@ def test_carries_of_every_dtype(dtype, size):
 
 def test_held_scalar_small_and_large():
     def f(a, b, w):
-        step = lambda c, x: (np.tanh(w @ c + b) * a, np.sum(c) + x)  # noqa: E731
+        step = lambda c, x: (np.tanh(w @ c + b) * a, np.sum(c) + x)
         return clew.scan(step, np.ones(20), np.arange(5.0))
 
     agree(f, 0.7, np.array(0.1), GENERATOR.normal(size=(20, 20)) * 0.2, gradient=True)
@@ -145,7 +148,7 @@ def test_nested_scans_of_large_carries():
 
 def test_a_carry_that_does_not_change_and_one_that_is_not_read():
     def f(x, y):
-        step = lambda c, t: ((c[0], c[0] * t, c[1]), c[2])  # noqa: E731
+        step = lambda c, t: ((c[0], c[0] * t, c[1]), c[2])
         return clew.scan(step, (x, y, x), np.arange(4.0))
 
     agree(f, np.ones(3), np.zeros(3))
@@ -316,11 +319,13 @@ def test_scatter_in_a_loop():
     agree(f, LONG[:40], gradient=True)
 
 
-# --- while, cond, switch --------------------------------------------------------------------------
+# --- while, cond, switch ------------------------------------------------------------------------
 
 
 def halving(x):
-    return clew.while_loop(lambda c: c[0] > 0.01, lambda c: (c[0] * 0.5, c[1] + np.sin(c[0])), (x, x))
+    return clew.while_loop(
+        lambda c: c[0] > 0.01, lambda c: (c[0] * 0.5, c[1] + np.sin(c[0])), (x, x)
+    )
 
 
 def test_while_and_its_derivatives():
@@ -339,13 +344,15 @@ def large_while(x):
 
 def test_while_with_a_large_carry():
     agree(large_while, LONG[:40], gradient=True)
-    f = lambda x: np.sum(large_while(x) ** 3)  # noqa: E731
+    f = lambda x: np.sum(large_while(x) ** 3)
     agree(lambda x: clew.hvp(f, (x,), (np.cos(x),)), LONG[:40])
 
 
 def test_many_steps_make_the_tape_grow():
     def f(x):
-        return clew.while_loop(lambda c: c[1] < 1000, lambda c: (np.sin(c[0]) + 1.0, c[1] + 1), (x, 0))[0]
+        return clew.while_loop(
+            lambda c: c[1] < 1000, lambda c: (np.sin(c[0]) + 1.0, c[1] + 1), (x, 0)
+        )[0]
 
     agree(f, 0.3, gradient=True)
 
@@ -361,7 +368,9 @@ def while_in_while(x):
 
 def while_in_scan(xs):
     def step(c, x):
-        found = clew.while_loop(lambda d: np.abs(d) > 0.3, lambda d: d * 0.5 + 0.01 * x, c + 3.0 * x)
+        found = clew.while_loop(
+            lambda d: np.abs(d) > 0.3, lambda d: d * 0.5 + 0.01 * x, c + 3.0 * x
+        )
         return found + 0.1 * c, found
 
     return clew.scan(step, 1.0, xs)
@@ -432,8 +441,8 @@ def test_branches_in_loops():
 
 def test_loops_in_branches():
     def f(x):
-        many = lambda x: clew.fori_loop(0, 20, lambda i, c: np.sin(c) + x, x)  # noqa: E731
-        until = lambda x: clew.while_loop(lambda c: c > 0.1, lambda c: c * 0.5, x)  # noqa: E731
+        many = lambda x: clew.fori_loop(0, 20, lambda i, c: np.sin(c) + x, x)
+        until = lambda x: clew.while_loop(lambda c: c > 0.1, lambda c: c * 0.5, x)
         return clew.cond(x > 1.0, many, until, x)
 
     for x in (0.7, 1.3):
@@ -457,7 +466,7 @@ def test_large_branches_in_a_loop_write_in_place():
     agree(f, LONG[:40], gradient=True)
 
 
-# --- what is not written natively, or may fail ------------------------------------------------------
+# --- what is not written natively, or may fail --------------------------------------------------
 
 
 def test_checkpointed_loops():
@@ -490,7 +499,10 @@ def test_calls_of_python_inside_loops():
         return clew.scan(step, b, np.arange(5.0))
 
     agree(f, a, np.array([1.0, -2.0, 0.5]), gradient=True)
-    agree(lambda xs: clew.scan(lambda c, x: (np.sort(c)[::-1] + x, c), xs[0], xs), LONG.reshape(20, 50))
+    agree(
+        lambda xs: clew.scan(lambda c, x: (np.sort(c)[::-1] + x, c), xs[0], xs),
+        LONG.reshape(20, 50),
+    )
 
 
 def test_a_guard_inside_a_body():
@@ -538,8 +550,8 @@ def test_a_failing_call_of_python_inside_a_loop():
 
 def test_a_tape_over_its_budget():
     def f(x):
-        condition = lambda c: c[1] < 100_000  # noqa: E731
-        body = lambda c: (np.sin(c[0]), c[1] + 1)  # noqa: E731
+        condition = lambda c: c[1] < 100_000
+        body = lambda c: (np.sin(c[0]), c[1] + 1)
         return np.sum(clew.while_loop(condition, body, (x, 0), memory=10_000)[0])
 
     with pytest.raises(MemoryLimitError) as by_reference:
@@ -552,10 +564,30 @@ def test_a_tape_over_its_budget():
 
 def test_a_condition_may_read_large_values_and_call_python():
     def f(x):
-        condition = lambda c: np.linalg.det(np.diag(c)) > 1e-3  # noqa: E731
+        condition = lambda c: np.linalg.det(np.diag(c)) > 1e-3
         return clew.while_loop(condition, lambda c: c * 0.8, x)
 
     agree(f, np.array([2.0, 1.0, 3.0]))
+
+
+def test_tapes_of_tapes_do_not_grow_from_step_to_step():
+    def inner(c):
+        body = lambda d: (np.tanh(d[0]) * 1.1, d[1] + 1)
+        return clew.while_loop(lambda d: d[1] < 20, body, (c, 0))[0]
+
+    def outer(c):
+        return np.sum(
+            clew.while_loop(lambda d: d[1] < 3, lambda d: (inner(d[0]), d[1] + 1), (c, 0))[0]
+        )
+
+    def train(x):
+        return clew.fori_loop(0, 2000, lambda i, c: c - 1e-3 * clew.grad(outer)(c), x)
+
+    native = Native(simplify(clew.trace(train)(LONG[:200])))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    native(LONG[:200])
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert after - before < 20_000  # KiB; kept for all steps it would be 190 MB
 
 
 def test_results_do_not_share_memory():

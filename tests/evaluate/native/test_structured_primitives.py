@@ -64,7 +64,10 @@ def test_reductions(name):
             yield f"{name} {axes}", PRIMITIVES[name](x, axis=axes)
         if x.ndim > 1 and (0 not in x.shape or name not in ("max", "min")):
             turned = x.T
-            yield f"{name} turned", PRIMITIVES[name](turned, axis=(0,) if 0 not in x.shape else (1,))
+            yield (
+                f"{name} turned",
+                PRIMITIVES[name](turned, axis=(0,) if 0 not in x.shape else (1,)),
+            )
 
     large = (40, 50) if name == "prod" else (300, 300)  # rounding adds up
     arrays = draws([*SHAPES, (), large], dtypes)
@@ -312,7 +315,9 @@ PRODUCTS = [
 def test_contract(number):
     formula, left, right = PRODUCTS[number]
     names, out = formula.split("->")
-    params = dict(zip(("left", "right"), (tuple(map(ord, n)) for n in names.split(",")), strict=True))
+    params = dict(
+        zip(("left", "right"), (tuple(map(ord, n)) for n in names.split(",")), strict=True)
+    )
     params["out"] = tuple(map(ord, out))
     dtypes = ("f8", "f4", "c16", "c8", "i4", "u1", "i8")
     operands = [ordinary(GENERATOR, d, shape) for d in dtypes for shape in (left, right)]
