@@ -2,8 +2,9 @@
 
 Each observation has two residuals, which depend on 11 numbers of its camera, 3 of its point and its
 weight, and a third on the weight alone. Two ways with Clew: one dense Jacobian per observation,
-batched, which is also what the peers do; and ``jacobian(mode="sparse")`` of the whole, which finds
-the pattern by itself and gives SciPy's matrices.
+batched, which is also what the peers do; and ``jit(jacobian(mode="sparse"))`` of the whole, which
+finds the pattern by itself, checks in every call that the observations are still the same, and
+gives SciPy's matrices.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def batched(problem: tuple[Any, ...]) -> Side:
 
 def sparse(problem: tuple[Any, ...]) -> Side:
     """Return Clew's sparse Jacobian; its pattern is found in the first call and kept."""
-    function = clew.jacobian(reprojection, argnums=(0, 1, 2), mode="sparse")
+    function = clew.jit(clew.jacobian(reprojection, argnums=(0, 1, 2), mode="sparse"))
     count = len(problem[2])
     own = np.arange(count)
     rows = (2 * own[:, None] + np.arange(2))[:, :, None]
@@ -107,7 +108,7 @@ def work(observations: int = 10_000, way: str = "batched") -> Work:
     """Return the work for this many observations."""
     problem = example(observations)
     make = batched if way == "batched" else sparse
-    how = "vmap(jacobian)" if way == "batched" else 'mode="sparse"'
+    how = "vmap(jacobian)" if way == "batched" else 'jacobian(mode="sparse")'
     return Work(
         "bundle" if way == "batched" else "bundle-sparse",
         f"bundle adjustment, {observations} observations, {how}, f64",

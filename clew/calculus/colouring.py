@@ -49,12 +49,24 @@ def colour(pattern: Any) -> Colouring:
         by_columns = colour_columns(rows)
         if by_columns.count <= rows_need:
             return by_columns
-    by_rows = colour_columns(_distinct_rows(pattern.T.tocsr()))
+    by_rows = colour_rows(pattern)
     if by_columns is None and by_rows.count > columns_need:
         by_columns = colour_columns(rows)
     if by_columns is not None and by_columns.count <= by_rows.count:
         return by_columns
-    return Colouring(by_rows.colours, by_rows.count, "rows")
+    return by_rows
+
+
+def colour_rows(pattern: Any) -> Colouring:
+    """Colour rows so that no column meets one colour twice; see :func:`colour_columns`."""
+    found = colour_columns(_distinct_rows(pattern.T.tocsr()))
+    return Colouring(found.colours, found.count, "rows")
+
+
+def fewest(pattern: Any) -> int:
+    """Return how many colours the columns or the rows of a pattern need at least."""
+    by_column = np.bincount(pattern.indices, minlength=1)
+    return min(_most(pattern.indptr), int(by_column.max()))
 
 
 def _most(indptr: np.ndarray) -> int:

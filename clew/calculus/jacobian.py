@@ -48,6 +48,12 @@ def jacobian(
     columns (or rows) that do not meet are computed in one pass. Pattern and colouring are kept
     with the returned function: call the same one again and they are reused.
 
+    Compiled, ``jit(jacobian(f, mode="sparse"))``, a call only computes the entries: the pattern
+    belongs to the compiled path, and guards check the values that it was read from (indices, for
+    example). The ``indices`` and ``indptr`` of the results are then shared and read-only; take
+    a ``copy()`` of a matrix whose pattern is to be changed in place. Inside a trace a block is a
+    stand-in with traced ``data``, ``indices``, ``indptr``, ``toarray()`` and ``@``.
+
     Parameters
     ----------
     mode : {"auto", "forward", "reverse", "sparse"}
@@ -58,8 +64,6 @@ def jacobian(
     ------
     InputError
         If the mode is unknown.
-    DerivativeError
-        If a sparse Jacobian is asked for inside another trace.
     MemoryLimitError
         If the pattern of a sparse Jacobian is not sparse, and too large to hold.
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from clew.calculus.arguments import select
-from clew.calculus.compressed import check_concrete, split_columns, whole_pattern
 from clew.calculus.derivatives import (
     Function,
     Names,
@@ -23,7 +22,10 @@ from clew.calculus.derivatives import (
     linear_stages,
 )
 from clew.calculus.jacobian import assembled
+from clew.calculus.plans import whole_pattern
 from clew.calculus.walk import pattern_of
+from clew.core.errors import DerivativeError
+from clew.core.primitive import Traced
 from clew.core.types import type_of
 from clew.trace import Recording, record
 
@@ -54,12 +56,34 @@ def jacobian_pattern(f: Function, argnums: Numbers = None, argnames: Names = Non
 
 def _blocks(recording: Recording, leaves: Sequence[Any], seeded: Sequence[int]) -> list[list[Any]]:
     """Return where each block can be nonzero; None where there is no path to the output."""
-    check_concrete([*leaves, *recording.captured])
+    _check_concrete([*leaves, *recording.captured])
     stages, _, carried, has_path = linear_stages(recording, leaves, seeded)
     kinds = [type_of(leaves[i]) for i in seeded]
     rows: list[list[Any]] = [[None] * len(leaves) for _ in has_path]
     shown = [i for i, flag in enumerate(has_path) if flag]
     found = pattern_of(stages, carried, kinds).outputs if shown else []
     for number, reach in zip(shown, found, strict=True):
-        rows[number] = split_columns(whole_pattern([reach]), np.dtype(bool), leaves, seeded)
+        rows[number] = _split_columns(whole_pattern([reach]), np.dtype(bool), leaves, seeded)
     return rows
+
+
+def _split_columns(
+    band: Any, dtype: np.dtype, leaves: Sequence[Any], seeded: Sequence[int]
+) -> list[Any]:
+    """Cut an output's rows into a block for each input."""
+    row: list[Any] = [None] * len(leaves)
+    left = 0
+    for number in seeded:
+        size = type_of(leaves[number]).size
+        row[number] = band[:, left : left + size].astype(dtype)
+        left += size
+    return row
+
+
+def _check_concrete(values: Sequence[Any]) -> None:
+    """Raise if a value is traced: a sparse matrix cannot hold those."""
+    if any(isinstance(value, Traced) for value in values):
+        raise DerivativeError(
+            "a pattern was asked for inside another trace (of grad, vmap, jit, ...)",
+            "ask for it outside",
+        )

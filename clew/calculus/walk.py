@@ -18,7 +18,7 @@ from clew.calculus.reach import Reach, TooManyEntries, collected, everything, se
 from clew.calculus.reverse import TwoStage
 from clew.core.errors import MemoryLimitError
 from clew.core.graph import Equation, Graph, Var, interpret
-from clew.core.kinds import Control
+from clew.core.kinds import Control, Linear
 from clew.core.tape import Tape, TapeType
 from clew.core.types import Type, type_of
 
@@ -27,9 +27,15 @@ _UNROLLED = 64
 
 @dataclass
 class Walk:
-    """One walk over a graph and the graphs within it."""
+    """One walk over a graph and the graphs within it.
+
+    ``table`` has the sets of the seeds. ``moved`` notes, for values whose elements are each a
+    seed or zero, the number of that seed from 1 on, or 0.
+    """
 
     reading: Reading = field(default_factory=Reading)
+    table: Any = None
+    moved: dict[Var, np.ndarray] = field(default_factory=dict)
 
     def graph(self, graph: Graph, entries: Sequence[Entry]) -> list[Entry]:
         """Return what is known of a graph's outputs from what is known of its inputs."""
@@ -56,7 +62,12 @@ class Walk:
         if equation.primitive.multiple or isinstance(equation.primitive, Control):
             return conservative(self.reading, equation, entries)
         reach = reach_of(self.reading, equation, entries)
-        return conservative(self.reading, equation, entries) if reach is None else [Entry(reach)]
+        if reach is None:
+            return conservative(self.reading, equation, entries)
+        primitive = equation.primitive
+        if isinstance(primitive, Linear) and primitive.moves and reach.sets is self.table:
+            self.moved[equation.outputs[0]] = reach.at(equation.outputs[0].type.shape).ids
+        return [Entry(reach)]
 
 
 def _entry(value: Any) -> Entry:
@@ -237,15 +248,20 @@ class Pattern:
     """Where the Jacobian of a two-stage push-forward can be nonzero.
 
     ``outputs`` has the reach of each output with a path; ``consulted`` says which carried
-    values and constants the answer depends on (see :func:`value_of`).
+    values and constants the answer depends on (see :func:`value_of`); ``moved`` is that of
+    :class:`Walk`.
     """
 
     outputs: list[Reach]
     consulted: frozenset[tuple[int, str]]
+    moved: dict[Var, np.ndarray]
 
 
 def pattern_of(stages: TwoStage, carried: Sequence[Any], kinds: Sequence[Type]) -> Pattern:
-    """Return the pattern of the second stage, linear in its last inputs of these types."""
+    """Return the pattern of the second stage, linear in its last inputs of these types.
+
+    A carried value that is not known is None.
+    """
     second = stages.second
     moving = _moving(stages.first)
     results = stages.first.outputs[len(stages.first.outputs) - len(carried) :]
@@ -258,8 +274,8 @@ def pattern_of(stages: TwoStage, carried: Sequence[Any], kinds: Sequence[Type]) 
         for number, (var, value) in enumerate(second.constants.items())
     }
     graph = Graph(second.inputs, second.equations, second.outputs, constants)
-    walk = Walk()
     start = seeds(kinds)
+    walk = Walk(table=start[0].sets)
     found = walk.graph(graph, [*entries, *map(Entry, start)])
     outputs = []
     for entry, atom in zip(found, second.outputs, strict=True):
@@ -267,7 +283,7 @@ def pattern_of(stages: TwoStage, carried: Sequence[Any], kinds: Sequence[Type]) 
         if reach is None:
             reach = Reach(np.zeros(type_of(atom).shape, np.int64), start[0].sets)
         outputs.append(reach)
-    return Pattern(outputs, frozenset(walk.reading.consulted))
+    return Pattern(outputs, frozenset(walk.reading.consulted), walk.moved)
 
 
 def value_of(number: int, carried: Sequence[Any], graph: Graph) -> Any:
