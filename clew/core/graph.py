@@ -184,3 +184,22 @@ def users(equations: Iterable[Equation]) -> dict[Var, list[Equation]]:
         for var in {atom for atom in equation.inputs if type(atom) is Var}:
             table.setdefault(var, []).append(equation)
     return table
+
+
+def bodies_of(equation: Equation) -> list[Graph]:
+    """Return the graphs that an equation holds: the body of a call, the branches of a switch.
+
+    >>> import clew, numpy as np
+    >>> g = clew.trace(lambda x: clew.cond(x > 0, np.sin, np.cos, x))(1.0)
+    >>> len(bodies_of(g.equations[-1]))
+    2
+    """
+    found = []
+    for value in equation.params.values():
+        if isinstance(value, Graph):
+            found.append(value)
+        elif isinstance(value, tuple):
+            found += [item for item in value if isinstance(item, Graph)]
+        elif isinstance(getattr(value, "body", None), Graph):
+            found.append(value.body)
+    return found

@@ -12,7 +12,7 @@ import numpy as np
 from clew.calculus.reverse import pull_graph
 from clew.core import pytree
 from clew.core.errors import DerivativeError, GraphError, InputError
-from clew.core.graph import Equation, Graph, Var
+from clew.core.graph import Equation, Graph, Var, bodies_of
 from clew.core.source import Where
 from clew.core.tape import Tape
 from clew.core.types import type_of
@@ -28,7 +28,6 @@ from clew.evaluate.blame import (
     value_of,
 )
 from clew.evaluate.hints import hint_for
-from clew.evaluate.path_tree import bodies_of
 from clew.evaluate.search import search
 from clew.trace import Recording, record
 

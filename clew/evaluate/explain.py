@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from clew.core.cost import Cost, measured
-from clew.core.graph import Equation, Graph
+from clew.core.graph import Equation, Graph, bodies_of
 from clew.core.memory import readable
 from clew.core.source import Where
 from clew.evaluate.jit import Cache, Signature, jit
-from clew.evaluate.path_tree import Condition, Path, PathTree, bodies_of
+from clew.evaluate.path_tree import Condition, Path, PathTree
 from clew.evaluate.steps import ProgramReport
 
 _MOST_LINES = 100

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from clew.core import pytree
-from clew.core.graph import Atom, Equation, Graph, Var, interpret
+from clew.core.graph import Atom, Equation, Graph, Var, bodies_of, interpret
 from clew.core.program import program
 from clew.core.source import Where
 from clew.evaluate.native.entry import Entry
@@ -89,25 +89,6 @@ def conditions_of(graph: Graph) -> Iterator[Condition]:
             yield Condition(equation.where, answer)
         for body in bodies_of(equation):
             yield from conditions_of(body)
-
-
-def bodies_of(equation: Equation) -> list[Graph]:
-    """Return the graphs that an equation holds: the body of a call, the branches of a switch.
-
-    >>> import clew
-    >>> g = clew.trace(lambda x: clew.cond(x > 0, np.sin, np.cos, x))(1.0)
-    >>> len(bodies_of(g.equations[-1]))
-    2
-    """
-    found = []
-    for value in equation.params.values():
-        if isinstance(value, Graph):
-            found.append(value)
-        elif isinstance(value, tuple):
-            found += [item for item in value if isinstance(item, Graph)]
-        elif isinstance(getattr(value, "body", None), Graph):
-            found.append(value.body)
-    return found
 
 
 # --- the tree ------------------------------------------------------------------------------------

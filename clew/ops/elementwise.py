@@ -54,7 +54,7 @@ divide = elementwise(
     partials=(lambda z, x, y: 1 / y, lambda z, x, y: -z / y),
     linear_in=(0,),
     domain=(Interval(-3.0, 3.0), POSITIVE),
-    emit=lambda e, x, y: e.div(x, y),
+    emit=lambda e, x, y: e.divided(x, y),
 )
 negative = elementwise(
     "negative",
@@ -123,7 +123,7 @@ sqrt = elementwise(
     eval=lambda xp, x: xp.sqrt(x),
     partials=lambda y, x: 0.5 / y,
     domain=POSITIVE,
-    emit=lambda e, x: e.sqrt(x) if x.dtype.kind == "f" else None,
+    emit=lambda e, x: e.function("sqrt", x),
 )
 cbrt = elementwise(
     "cbrt",
@@ -162,7 +162,7 @@ exp = elementwise(
     "exp",
     eval=lambda xp, x: xp.exp(x),
     partials=lambda y, x: y,
-    emit=lambda e, x: e.math("exp", x),
+    emit=lambda e, x: e.function("exp", x),
 )
 exp2 = elementwise(
     "exp2",
@@ -181,7 +181,7 @@ log = elementwise(
     eval=lambda xp, x: xp.log(x),
     partials=lambda y, x: 1 / x,
     domain=POSITIVE,
-    emit=lambda e, x: e.math("log", x),
+    emit=lambda e, x: e.function("log", x),
 )
 log2 = elementwise(
     "log2",
@@ -226,20 +226,20 @@ sin = elementwise(
     "sin",
     eval=lambda xp, x: xp.sin(x),
     partials=lambda y, x: cos(x),
-    emit=lambda e, x: e.math("sin", x),
+    emit=lambda e, x: e.function("sin", x),
 )
 cos = elementwise(
     "cos",
     eval=lambda xp, x: xp.cos(x),
     partials=lambda y, x: -sin(x),
-    emit=lambda e, x: e.math("cos", x),
+    emit=lambda e, x: e.function("cos", x),
 )
 tan = elementwise(
     "tan",
     eval=lambda xp, x: xp.tan(x),
     partials=lambda y, x: 1 + y * y,
     domain=Interval(-1.3, 1.3),
-    emit=lambda e, x: e.math("tan", x),
+    emit=lambda e, x: e.function("tan", x),
 )
 arcsin = elementwise(
     "arcsin",
@@ -282,19 +282,19 @@ sinh = elementwise(
     "sinh",
     eval=lambda xp, x: xp.sinh(x),
     partials=lambda y, x: cosh(x),
-    emit=lambda e, x: e.math("sinh", x),
+    emit=lambda e, x: e.function("sinh", x),
 )
 cosh = elementwise(
     "cosh",
     eval=lambda xp, x: xp.cosh(x),
     partials=lambda y, x: sinh(x),
-    emit=lambda e, x: e.math("cosh", x),
+    emit=lambda e, x: e.function("cosh", x),
 )
 tanh = elementwise(
     "tanh",
     eval=lambda xp, x: xp.tanh(x),
     partials=lambda y, x: 1 - y * y,
-    emit=lambda e, x: e.math("tanh", x),
+    emit=lambda e, x: e.function("tanh", x),
 )
 arcsinh = elementwise(
     "arcsinh",
@@ -502,6 +502,7 @@ nextafter = elementwise(
     "nextafter",
     eval=lambda xp, x, y: xp.nextafter(x, y),
     partials=(lambda z, x, y: 1, _STEPS),
+    emit=lambda e, x, y: e.pairwise("nextafter", x, y),
 )
 
 # Comparisons and logic.
@@ -548,5 +549,5 @@ left_shift = _without_derivative(
 right_shift = _without_derivative(
     "right_shift", _INTEGER, emit=lambda e, x, y: e.shifted("shr", x, y)
 )
-gcd = _without_derivative("gcd", _INTEGER)
-lcm = _without_derivative("lcm", _INTEGER)
+gcd = _without_derivative("gcd", _INTEGER, emit=lambda e, x, y: e.pairwise("gcd", x, y))
+lcm = _without_derivative("lcm", _INTEGER, emit=lambda e, x, y: e.pairwise("lcm", x, y))

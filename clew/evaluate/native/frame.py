@@ -36,7 +36,9 @@ from clew.evaluate.native.storage import (
     viewed,
 )
 
-_LARGEST_SPLAT_TEST = 1 << 16
+_LONG_RUN = 64
+_WRITES = frozenset(["update", "scatter_add", "scatter_set"])
+"""What changes its first operand in place, if nobody else reads it."""
 
 
 class Frame:
@@ -53,6 +55,7 @@ class Frame:
         self._targets: dict[Var, Memory] = {}
         self._releases: list[int] = []
         self._dying: set[Var] = set()
+        self._laid: dict[int, tuple[Any, Memory]] = {}
         self._donated: dict[Var, tuple[Var, Memory]] = {}
         self.escaping: set[Any] = set()
         """Tapes that the graph returns: what their headers hold must stay."""
@@ -81,7 +84,7 @@ class Frame:
             self._graph.inputs, self._graph.outputs, donated, strict=False
         ):
             if memory is not None and type(atom) is Var:
-                self._donated[var] = atom, memory
+                self._donate(var, atom, memory)
         last_use = self._last_uses()
         for number, step in enumerate(self._plan.steps):
             self._dying = set(last_use.get(number, ()))
@@ -90,6 +93,18 @@ class Frame:
                 self._release(var)
         own = [*donated, *[None] * (len(wanted) - len(donated))]
         return [self._result(*each) for each in zip(self._graph.outputs, wanted, own, strict=True)]
+
+    def _donate(self, var: Var, result: Var, memory: Memory) -> None:
+        """Let each of the writes that lead from an input to a result happen in its memory."""
+        atom: Atom = result
+        while type(atom) is Var and atom is not var:
+            maker = self._plan.maker.get(atom)
+            if maker is None or maker.primitive.name not in _WRITES:
+                return
+            old = maker.inputs[0]
+            if type(old) is Var:
+                self._donated[old] = atom, memory
+            atom = old
 
     def close(self) -> None:
         """Give back the memory that the frame still holds; its results must have been used."""
@@ -256,6 +271,8 @@ class Frame:
         if whole is None or whole.outputs[0] in self._storage:
             return None
         axis = whole.params["axis"]
+        if math.prod(var.type.shape[axis:]) < _LONG_RUN:
+            return None  # short stretches are better copied than written one by one
         start = 0
         for atom in whole.inputs:
             if atom is var:
@@ -283,13 +300,20 @@ class Frame:
             return storage
         indices = itertools.product(*map(range, storage.shape))
         values = tuple(self._element(storage, tuple(map(Affine, place))) for place in indices)
-        return Registers(storage.dtype, storage.shape, values)
+        home = storage if isinstance(storage, Memory) else None
+        return Registers(storage.dtype, storage.shape, values, home)
 
     def in_memory(self, storage: Any) -> Memory:
         """Return a value in memory."""
         if isinstance(storage, Memory):
             return storage
-        return self._laid_out(storage)
+        if isinstance(storage, Registers) and storage.home is not None:
+            return storage.home
+        known = self._laid.get(id(storage))
+        if known is None:
+            known = (storage, self._laid_out(storage))
+            self._laid[id(storage)] = known
+        return known[1]
 
     def in_memory_or_splat(self, storage: Any) -> Memory | Splat:
         """Return a value that is not in registers."""
@@ -303,7 +327,7 @@ class Frame:
         old, var = equation.inputs[0], equation.outputs[0]
         if type(old) is Var and old in self._dying and self._root_once(equation, old):
             heir, memory = self._donated.get(old, (None, None))
-            if heir is var and memory is not None:
+            if heir is var and memory is not None and self._storage.get(old) is memory:
                 self._allocated[var] = memory
                 return memory
             held = self._allocated.get(old)
@@ -440,6 +464,8 @@ def _wholes(graph: Graph) -> dict[Var, Equation]:
             continue
         for atom in equation.inputs:
             if type(atom) is not Var or in_registers(atom.type):
+                continue
+            if atom.type.dtype != equation.outputs[0].type.dtype:
                 continue
             if atom in found:
                 twice.add(atom)

@@ -6,27 +6,48 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from clew.core.graph import Equation
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
 from clew.evaluate.native.spaces import OutOfRange, combined, identity, wrapped
-from clew.evaluate.native.storage import Memory, Splat, sliced
+from clew.evaluate.native.storage import Memory, Registers, Splat, Storage, sliced
 
 _RUNNING = {"cumsum": "sum", "cumprod": "prod", "cummax": "max", "cummin": "min"}
+
+
+def converted(program: Any, frame: Any, storage: Storage, dtype: np.dtype) -> Storage:
+    """Return a value in another dtype."""
+    if storage.dtype == dtype:
+        return storage
+    if isinstance(storage, Registers):
+        values = tuple(program.e.convert(value, dtype) for value in storage.values)
+        return Registers(dtype, storage.shape, values)
+    if isinstance(storage, Splat):
+        return Splat(dtype, storage.shape, program.e.convert(storage.value, dtype))
+    found = frame.scratch(dtype, storage.shape)
+    e = Emitter(program.module, program.module.fresh("convert"))
+    writer = Passing(e)
+    with contextlib.ExitStack() as loops:
+        index = [loops.enter_context(e.loop(0, n)) for n in storage.shape]
+        writer.store(found, index, e.convert(writer.load(storage, index), dtype))
+    e.ret()
+    symbol = program.module.add(e)
+    program.e.line(f"call void {symbol}({', '.join(writer.arguments)})")
+    return found
 
 
 def write_concatenate(program: Any, frame: Any, equation: Equation) -> bool:
     """Write each part into its place."""
     var = equation.outputs[0]
     axis = equation.params["axis"]
-    if any(atom.type.dtype != var.type.dtype for atom in equation.inputs):
-        return False
     target = frame.allocated(var)
     start = 0
     for atom in equation.inputs:
         stop = start + atom.type.shape[axis]
         place = sliced(target, (*(slice(None),) * axis, slice(start, stop)))
         if not frame.holds(atom, place):
-            frame.copy(frame.storage(atom), place)
+            frame.copy(converted(program, frame, frame.storage(atom), target.dtype), place)
         start = stop
     frame.define(var, frame.settled(target))
     return True
@@ -34,13 +55,10 @@ def write_concatenate(program: Any, frame: Any, equation: Equation) -> bool:
 
 def write_update(program: Any, frame: Any, equation: Equation) -> bool:
     """Copy the array, unless nobody else reads it any more, and write into it."""
-    old, new = equation.inputs
-    var = equation.outputs[0]
-    if old.type.dtype != new.type.dtype:
-        return False
+    new, var = equation.inputs[1], equation.outputs[0]
     target = frame.inherited(equation)
     place = sliced(target, equation.params["index"])
-    frame.copy(frame.storage(new), place)
+    frame.copy(converted(program, frame, frame.storage(new), target.dtype), place)
     frame.define(var, frame.settled(target))
     return True
 
@@ -50,9 +68,9 @@ def write_scatter(program: Any, frame: Any, equation: Equation) -> bool:
     _, new, *indices = equation.inputs
     var = equation.outputs[0]
     dtype = var.type.dtype
-    if new.type.dtype != dtype or dtype.kind == "b":
-        return False
     adds = equation.primitive.name == "scatter_add"
+    if adds and dtype.kind == "b":
+        return False
     axes = equation.params["axes"]
     target = frame.inherited(equation)
     values = frame.in_memory_or_splat(frame.storage(new))
@@ -60,7 +78,7 @@ def write_scatter(program: Any, frame: Any, equation: Equation) -> bool:
     rank = indices[0].type.ndim
     module = program.module
     e = Emitter(module, module.fresh("scatter"))
-    writer = _Passing(e)
+    writer = Passing(e)
     flags = _Flags(program, writer)
     with contextlib.ExitStack() as loops:
         index = [loops.enter_context(e.loop(0, n)) for n in new.type.shape]
@@ -73,7 +91,7 @@ def write_scatter(program: Any, frame: Any, equation: Equation) -> bool:
                 e.store(flags.parameter(complaint), e.constant(BOOL, True))
         rest = iter(index[rank:])
         place = [places[axis] if axis in places else next(rest) for axis in range(var.type.ndim)]
-        value = writer.load(values, index)
+        value = e.convert(writer.load(values, index), dtype)
         if adds:
             value = e.add(writer.load(target, place), value)
         writer.store(target, place, value)
@@ -99,7 +117,7 @@ def write_running(program: Any, frame: Any, equation: Equation) -> bool:
     axis = equation.params["axis"]
     module = program.module
     e = Emitter(module, module.fresh("running"))
-    writer = _Passing(e)
+    writer = Passing(e)
     start = e.constant(dtype, identity(operation, dtype))
     slot = e.slot(dtype)
     with contextlib.ExitStack() as loops:
@@ -129,7 +147,7 @@ def write_position(program: Any, frame: Any, equation: Equation) -> bool:
     target = frame.allocated(var)
     module = program.module
     e = Emitter(module, module.fresh("position"))
-    writer = _Passing(e)
+    writer = Passing(e)
     best, place = e.slot(dtype), e.slot(INT64)
     better = e.gt if equation.primitive.name == "argmax" else e.lt
     zero = e.constant(INT64, 0)
@@ -158,7 +176,7 @@ def write_position(program: Any, frame: Any, equation: Equation) -> bool:
 class _Flags:
     """Bytes of the caller's that a function sets when something is wrong."""
 
-    def __init__(self, program: Any, writer: _Passing) -> None:
+    def __init__(self, program: Any, writer: Passing) -> None:
         self._program = program
         self._writer = writer
         self._places: dict[OutOfRange, str] = {}
@@ -177,7 +195,7 @@ class _Flags:
             self._program.raise_if(self._program.e.load(place, BOOL), complaint)
 
 
-class _Passing:
+class Passing:
     """Reads and writes the caller's arrays in a function of its own, as its parameters."""
 
     def __init__(self, e: Emitter) -> None:
@@ -196,6 +214,11 @@ class _Passing:
             self.arguments.append(f"{kind} {name}")
             self._e.parameters.append((kind, known[1:], ""))
         return known
+
+    def pointer(self, memory: Memory) -> str:
+        """Return the address of an array's first element."""
+        pointer = self.parameter("ptr", memory.pointer)
+        return self._e.address(pointer, memory.dtype, memory.offset)
 
     def _place(self, memory: Memory, index: Sequence[Value]) -> Value:
         e = self._e

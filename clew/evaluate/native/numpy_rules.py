@@ -53,6 +53,20 @@ class NumpyRules:
     assign: Any
     intrinsic: Any
 
+    # --- functions with rules of their own ---------------------------------------------
+
+    def function(self, name: str, x: Any) -> Any:
+        """A function of one real or complex number."""
+        from clew.evaluate.native.scalar_rules import function
+
+        return function(self, name, x)  # type: ignore[arg-type]
+
+    def pairwise(self, name: str, x: Any, y: Any) -> Any:
+        """``gcd``, ``lcm`` or ``nextafter``."""
+        from clew.evaluate.native import scalar_rules
+
+        return getattr(scalar_rules, name)(self, x, y)
+
     # --- powers and division -----------------------------------------------------------
 
     def power(self, x: Any, p: Any) -> Any:
@@ -191,8 +205,10 @@ class NumpyRules:
         return self._extreme(x, y, "lt", False)
 
     def sign(self, x: Any) -> Any:
-        """-1, 0 or 1; NaN of NaN."""
-        if x.dtype.kind in "cb":
+        """-1, 0 or 1; NaN of NaN; of a complex value, the number of size 1 in its direction."""
+        if x.dtype.kind == "c":
+            return self.function("sign", x)
+        if x.dtype.kind == "b":
             return None
         zero, one = self.like(x, 0), self.like(x, 1)
         found = self.select(self.gt(x, zero), one, zero)

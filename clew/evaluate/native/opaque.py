@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clew.core.graph import Equation
-from clew.evaluate.native import checkpoints, control, moving, multiply
+from clew.evaluate.native import checkpoints, control, moving, multiply, sorting
 from clew.loops.spec import spec_of
 
 
@@ -40,6 +40,10 @@ _RULES: dict[str, Any] = {
     "cummin": moving.write_running,
     "argmax": moving.write_position,
     "argmin": moving.write_position,
+    "sort": sorting.write_sort,
+    "argsort": sorting.write_sort,
+    "searchsorted": sorting.write_searchsorted,
+    "random_bits": sorting.write_random_bits,
     "contract": multiply.write_contract,
     "conv": multiply.write_conv,
 }

@@ -244,7 +244,7 @@ class Program:
         e = self.e
         number = len(self.callouts)
         types = [tuple(Type(x.shape, x.dtype) for x in group) for group in (operands, results)]
-        self.callouts.append(Callout(equation, *types, complaint))
+        self.callouts.append(Callout(equation, types[0], types[1], complaint))
         every = [*operands, *results]
         table = e.at_entry(f"alloca [{max(1, len(every))} x ptr]")
         for i, memory in enumerate(every):

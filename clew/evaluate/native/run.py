@@ -11,11 +11,14 @@ from clew.core.graph import Graph
 from clew.evaluate.native.calling import Native
 from clew.evaluate.native.clocks import Clock, Clocked, Session, current_session
 from clew.evaluate.native.program import NoNativeForm
+from clew.evaluate.native.schedule import length_of
 from clew.evaluate.native.toolchain import ToolchainError
 
 if TYPE_CHECKING:
     from clew.evaluate.native.notes import Notes
 
+_LONGEST = 50_000
+"""Instructions of the longest program: LLVM takes seconds for it, and for longer ones minutes."""
 _warned: set[str] = set()
 
 
@@ -54,6 +57,9 @@ def _compiled(graph: Graph, notes: Notes | None = None) -> Native | None:
         graph.programs["why not native"] = "CLEW_NATIVE=0"
         return None
     try:
+        length = length_of(graph)
+        if length > _LONGEST:
+            raise NoNativeForm(f"too long to be worth compiling: about {length:,} instructions")
         return Native(graph, notes=notes)
     except NoNativeForm as reason:
         graph.programs["why not native"] = str(reason)

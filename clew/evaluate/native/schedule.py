@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from clew.core.graph import Atom, Equation, Graph, Var
+from clew.core.graph import Atom, Equation, Graph, Var, bodies_of
+from clew.core.kinds import Elementwise
 from clew.evaluate.native.affine import Affine, Index, Term
 from clew.evaluate.native.spaces import (
     LIGHT,
-    SMALL_SIZE,
+    SMALL_AXIS,
+    SUMMING,
     broadcast_index,
     in_registers,
     kind_of,
@@ -31,6 +33,12 @@ from clew.evaluate.native.spaces import (
 )
 
 _LARGEST_KERNEL = 600
+_CALL = 12
+"""Instructions of a call, with what it passes."""
+_WORTH_JOINING = 256
+"""Turns of the loops from which passes over the same space are put together for their own sake."""
+_MOST_WRITTEN = 64
+"""Operations of one equation that are written out; else it is a kernel, shared with its like."""
 _LIGHT_ENOUGH = 2
 _MOST_READERS = 2
 _HORIZONTAL = 8
@@ -82,6 +90,7 @@ class _Scheduler:
         self._kernels: list[Step] = []
         self._stored: set[Var] = set()
         self._reads: dict[Equation, list[tuple[Var, bool]]] = {}
+        self._own_reads: dict[Equation, list[tuple[Var, bool]]] = {}
 
     def run(self) -> Schedule:
         for equation in self._graph.equations:
@@ -144,9 +153,7 @@ class _Scheduler:
         return False
 
     def _in_registers(self, equation: Equation, kind: str) -> bool:
-        if not in_registers(equation.outputs[0].type):
-            return False
-        if kind == "reduce" and math.prod(space_of(equation).shape) > 4 * SMALL_SIZE:
+        if not in_registers(equation.outputs[0].type) or _written_out(equation) > _MOST_WRITTEN:
             return False
         for atom in equation.inputs:
             if type(atom) is Var and not in_registers(atom.type) and self._virtual(atom):
@@ -189,6 +196,7 @@ class _Scheduler:
         reads = self._reads_of(equation, kind, extents)
         self._reads[equation] = reads
         step = self._kernel_to_join(extents, reads)
+        is_new = step is None
         if step is None:
             step = Step("kernel", len(self._steps), [], extents)
             self._steps.append(step)
@@ -202,7 +210,7 @@ class _Scheduler:
         if new:
             bit = 1 << step.number
             step.after |= new
-            for other in self._steps:
+            for other in () if is_new else self._steps:
                 if other.after & bit:
                     other.after |= new
 
@@ -212,8 +220,9 @@ class _Scheduler:
         """Return the latest kernel with these loops that the equation can be part of."""
         own = {id(step): step for var, _ in reads if (step := self._step_of.get(var)) is not None}
         nearby = [step for step in own.values() if step.kind == "kernel"]
-        seen = {id(step) for step in nearby}
-        nearby += [s for s in self._kernels[-_HORIZONTAL:] if id(s) not in seen]
+        if math.prod(extents) >= _WORTH_JOINING:
+            seen = {id(step) for step in nearby}
+            nearby += [s for s in self._kernels[-_HORIZONTAL:] if id(s) not in seen]
         nearby.sort(key=lambda step: -step.number)
         for step in nearby:
             fits = step.extents == extents and len(step.equations) < _LARGEST_KERNEL
@@ -279,6 +288,7 @@ class _Scheduler:
         write and read: one or two light operations on what is stored anyway.
         """
         again: list[tuple[Equation, Var]] = []
+        self._own_reads = dict(self._reads)
         readers: dict[Var, set[int]] = {}
         for step in self._steps:
             for equation in step.equations:
@@ -311,7 +321,7 @@ class _Scheduler:
         if not operations or maker.primitive.name not in LIGHT or maker not in self._reads:
             return None
         found: list[Var] = []
-        for source, aligned in self._reads[maker]:
+        for source, aligned in self._own_reads[maker]:
             if source in self._stored or self._kind.get(source) != "point":
                 found.append(source)
                 continue
@@ -330,6 +340,35 @@ class _Scheduler:
         for step in ready:
             step.equations.sort(key=place.__getitem__)
         return ready
+
+
+def _written_out(equation: Equation) -> int:
+    """Return how many operations an equation is if every element is written out."""
+    if isinstance(equation.primitive, Elementwise):
+        weight = 1 if equation.primitive.name in LIGHT else _MOST_WRITTEN // SMALL_AXIS
+        return weight * equation.outputs[0].type.size
+    if equation.primitive.name in SUMMING:
+        return 2 * math.prod(space_of(equation).shape)
+    return equation.outputs[0].type.size
+
+
+def length_of(graph: Graph) -> int:
+    """Return about how many instructions a graph's program has outside its kernels.
+
+    >>> import clew, numpy as np
+    >>> length_of(clew.trace(lambda x: np.sum(x * 2.0))(np.ones(3)))
+    9
+    """
+    total = 0
+    for equation in graph.equations:
+        kind = kind_of(equation)
+        if kind == "opaque":
+            total += _CALL + sum(length_of(body) for body in bodies_of(equation))
+        elif kind != "view":
+            written = _written_out(equation)
+            alone = in_registers(equation.outputs[0].type) and written <= _MOST_WRITTEN
+            total += written if alone else _CALL
+    return total
 
 
 def _extents(equation: Equation, kind: str) -> tuple[int, ...]:
@@ -352,7 +391,7 @@ def operand_indices(
 ) -> Iterator[tuple[Any, Index | None]]:
     """Yield the operands of an equation in a kernel, with where they are read."""
     name = equation.primitive.name
-    if kind == "reduce" or name in ("sum", "prod", "max", "min", "any", "all", "contract"):
+    if kind == "reduce" or name in SUMMING:
         space = space_of(equation)
         if 0 in space.shape:  # nothing is read
             return

@@ -43,6 +43,8 @@ _SHORT_VECTOR = 8
 """Elements of the longest array that lives in registers whatever its axes are."""
 _VIEWS = frozenset(["reshape", "transpose", "broadcast_to", "basic_slice"])
 _REDUCTIONS = frozenset(["sum", "prod", "max", "min", "any", "all"])
+SUMMING = _REDUCTIONS | {"contract"}
+"""Primitives with a :class:`Space`."""
 
 
 LIGHT = frozenset(

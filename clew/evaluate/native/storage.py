@@ -17,11 +17,12 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Registers:
-    """A few elements, each an SSA value, in row-major order."""
+    """A few elements, each an SSA value, in row-major order; ``home`` holds them in memory."""
 
     dtype: np.dtype
     shape: Shape
     values: tuple[Value, ...]
+    home: Memory | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,7 +132,9 @@ class Appender:
 
     def _address(self, e: Emitter, number: Value) -> str:
         data = e.assign(f"load ptr, ptr {self._header}")
-        return e.assign(f"getelementptr inbounds [{self._size} x i8], ptr {data}, i64 {number.name}")
+        return e.assign(
+            f"getelementptr inbounds [{self._size} x i8], ptr {data}, i64 {number.name}"
+        )
 
     def _grow(self, e: Emitter, capacity: Value, steps: Value | None) -> None:
         """Grow to so many elements; Python is asked first if that is much, and may refuse."""
@@ -149,7 +151,7 @@ class Appender:
                 e.store(place, value)
                 operands.append(contiguous(INT64, (), place))
             params = {"policy": self._policy, "per_step": self._per_step}
-            asked = Equation(_ROOM, (), params, (), (), self._policy.where)
+            asked = Equation(_ROOM, (), params, (), "", self._policy.where)
             self._program.call_python(asked, operands, [])
         size = max(self._size, 1)
         grow = grower(self._program.module)
