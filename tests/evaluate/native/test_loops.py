@@ -262,6 +262,27 @@ def test_written_carries_exchanged():
     agree(f, LONG[:50], LONG[50:100])
 
 
+def test_writes_that_follow_each_other_happen_in_place():
+    def f(x):
+        def body(i, c):
+            c = c.copy()
+            c[i] = c[i - 1] * 0.5
+            c[i - 1] += 1.0
+            c[0] = c[i]
+            return c
+
+        return clew.fori_loop(1, 1000, body, x)
+
+    expected = LONG.copy()
+    for i in range(1, 1000):
+        expected[i] = expected[i - 1] * 0.5
+        expected[i - 1] += 1.0
+        expected[0] = expected[i]
+    agree(f, LONG, expected=expected)
+    text = Native(simplify(clew.trace(f)(LONG))).text
+    assert text.count("@llvm.memcpy") <= 3  # the declaration, into the loop, and out of it
+
+
 def test_two_writes_in_one_step_and_a_view_of_what_is_written():
     def f(x):
         def body(i, c):

@@ -1,4 +1,7 @@
-"""1,000 random programs, with ``test_looping_programs.py``: native code gives the reference's."""
+"""Random programs on small arrays: native code gives what the reference gives.
+
+With those of ``test_large_programs.py`` and ``test_looping_programs.py`` they are 1,000.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,7 @@ from tests.properties.programs import BINARY, UNARY, programs
 __all__ = ["threads_as_before"]
 SHAPES = [(), (3,), (2, 3), (3, 1), (15,), (16,), (17,), (33, 3), (5, 2), (4, 4), (40, 2, 3),
           (7, 20), (100,), (20, 30), (1, 50), (50, 1)]  # fmt: skip
-LARGE = [(300, 300), (40_000,), (20_000, 3), (5000, 2, 4), (3, 20_000)]
-STRAIGHT, WIDE = 600, 100
+STRAIGHT = 600
 
 
 def drawn(count):
@@ -63,7 +65,7 @@ def operand(number, shapes):
 
 @pytest.fixture(scope="module")
 def all_steps():
-    return drawn(STRAIGHT + WIDE)
+    return drawn(STRAIGHT)
 
 
 @pytest.mark.parametrize("group", range(STRAIGHT // TOGETHER))
@@ -71,10 +73,3 @@ def test_straight_programs(all_steps, group):
     numbers = range(group * TOGETHER, (group + 1) * TOGETHER)
     functions = [lambda x, s=all_steps[n]: run(s, x, 10_000) for n in numbers]
     hold(functions, [operand(n, SHAPES) for n in numbers], level=3 if group % 4 == 0 else 1)
-
-
-@pytest.mark.parametrize("group", range(WIDE // TOGETHER))
-def test_programs_on_large_arrays(all_steps, group):
-    numbers = range(group * TOGETHER, (group + 1) * TOGETHER)
-    functions = [lambda x, s=all_steps[STRAIGHT + n]: run(s, x, 200_000) for n in numbers]
-    hold(functions, [operand(n, LARGE) for n in numbers], level=3)
