@@ -30,7 +30,7 @@ def without_ones(equation: Equation, made_by: MadeBy) -> list[Equation] | None:
                 return None
             if equation.primitive.name == "contract":
                 return _summed(equation, side, other)
-            return _windows(equation, other) if side == 1 else None
+            return (_of_ones if side == 0 else _windows)(equation, other)
     return None
 
 
@@ -94,5 +94,21 @@ def _windows(equation: Equation, signal: Atom) -> list[Equation] | None:
     one = Literal(kernel.dtype.type(1))
     ones = chain("broadcast_to", [one], shape=(1, 1, *kernel.shape[2:]))
     value = chain("conv", [value, ones], **equation.params)
+    chain("broadcast_to", [value], shape=equation.outputs[0].type.shape)
+    return chain.done()
+
+
+def _of_ones(equation: Equation, kernel: Atom) -> list[Equation] | None:
+    """A signal of ones gives every example the same, and so do its channels: they are summed."""
+    signal = equation.inputs[0].type
+    if equation.params["groups"] != 1 or signal.shape[:2] == (1, 1) or 0 in signal.shape[:2]:
+        return None
+    chain = _Chain(equation)
+    shape = kernel.type.shape
+    value = chain("sum", [kernel], axis=(1,))
+    value = chain("reshape", [value], shape=(shape[0], 1, *shape[2:]))
+    one = Literal(signal.dtype.type(1))
+    ones = chain("broadcast_to", [one], shape=(1, 1, *signal.shape[2:]))
+    value = chain("conv", [ones, value], **equation.params)
     chain("broadcast_to", [value], shape=equation.outputs[0].type.shape)
     return chain.done()

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from clew.core.graph import Equation
-from clew.evaluate.native.host import host
 from clew.evaluate.native.products.contraction import Axis, Contraction
-from clew.evaluate.native.products.convolution import Convolution, emit_convolution
-from clew.evaluate.native.products.driver import Emitted, emit_plan
-from clew.evaluate.native.products.plan import make_plan
+from clew.evaluate.native.products.convolution import Convolution
+from clew.evaluate.native.products.driver import Emitted
+from clew.evaluate.native.products.library import SIGNATURE, product
 from clew.evaluate.native.storage import Memory
 
 
@@ -28,9 +27,7 @@ def write_contract(program: Any, frame: Any, equation: Equation) -> bool:
         return False
     target = frame.allocated(var)
     contraction = _contraction(equation, left, right, target)
-    machine = host()
-    emitted = emit_plan(program.module, make_plan(contraction, machine), machine, "product")
-    call_emitted(program, frame, emitted, target, left, right)
+    call_emitted(program, product(contraction), target, left, right)
     frame.define(var, frame.settled(target))
     return True
 
@@ -65,10 +62,11 @@ def _contraction(equation: Equation, left: Memory, right: Memory, target: Memory
 
 
 def call_emitted(
-    program: Any, frame: Any, emitted: Emitted, result: Memory, left: Memory, right: Memory
+    program: Any, emitted: Emitted, result: Memory, left: Memory, right: Memory
 ) -> None:
-    """Call what was emitted, its chunks on as many threads as there are."""
+    """Call a product, its chunks on as many threads as there are."""
     e = program.e
+    program.module.declare(emitted.symbol[1:], SIGNATURE.format(emitted.symbol[1:]))
     pointers = [
         e.address(memory.pointer, memory.dtype, memory.offset) for memory in (result, left, right)
     ]
@@ -113,7 +111,6 @@ def write_conv(program: Any, frame: Any, equation: Equation) -> bool:
         kernel.strides,
         target.strides,
     )
-    emitted = emit_convolution(program.module, convolution, host())
-    call_emitted(program, frame, emitted, target, signal, kernel)
+    call_emitted(program, product(convolution), target, signal, kernel)
     frame.define(var, frame.settled(target))
     return True

@@ -49,7 +49,7 @@ SUMMING = _REDUCTIONS | {"contract"}
 
 LIGHT = frozenset(
     [
-        *("add", "subtract", "multiply", "negative", "positive", "square", "absolute"),
+        *("add", "subtract", "multiply", "divide", "negative", "positive", "square", "absolute"),
         *("maximum", "minimum", "where", "convert", "real", "imag", "conjugate"),
         *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
         *("logical_and", "logical_or", "logical_not"),
