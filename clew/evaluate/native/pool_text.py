@@ -12,7 +12,8 @@ cursor once more; to wake it, the caller writes the cursor and then looks for th
 all sequentially consistent), so no work is missed. The caller waits for others' chunks alike.
 
 A worker without work on the caller's processor sleeps at once: watching, it would keep from running
-what it waits for. On a busy machine that is where it is woken.
+what it waits for. Linux likes to wake it just there, where it may wait for milliseconds; so before
+it is woken it is forbidden the caller's processor, anew whenever the caller has moved.
 
 Workers are detached, with every signal blocked but those of faults, so that Python's handlers run
 in the main thread. They never take the interpreter's lock and end with the process.
@@ -26,6 +27,7 @@ import sys
 import time
 
 from clew.evaluate.native import threads
+from clew.evaluate.native.pool_system import ALONE, CONDITION, FUTEX
 
 ENTRY_POINTS = (
     "clew_parallel",
@@ -39,7 +41,8 @@ ENTRY_POINTS = (
 _LOOKS = 64
 
 _POOL = """
-; A slot for each thread: the word it sleeps on at 0, a mutex at 64, a condition variable at 128.
+; A slot for each thread: the word it sleeps on at 0, a mutex at 64, a condition variable at 128,
+; its number in the system at 192, and one more than the processor that it avoids at 196.
 @slots = internal global [MOST x [256 x i8]] zeroinitializer, align 256
 @cursor = internal global { i64, [120 x i8] } zeroinitializer, align 128
 @pending = internal global { i64, [120 x i8] } zeroinitializer, align 128
@@ -128,6 +131,7 @@ define internal ptr @worker(ptr %argument) nounwind {
 entry:
   %number = ptrtoint ptr %argument to i64
   %slot = call ptr @slot(i64 %number)
+  call void @arrive(ptr %slot)
   br label %busy
 busy:
   %done = call i64 @work(i64 %number)
@@ -186,6 +190,7 @@ claim:
   %mine = icmp eq i32 %before, 1
   br i1 %mine, label %call, label %end
 call:
+  call void @avoid(i64 %number)
   call void @rouse(ptr %slot)
   br label %end
 end:
@@ -203,6 +208,7 @@ prepare:
   %signals = alloca [256 x i8], align 16
   %before = alloca [256 x i8], align 16
   %thread = alloca i64
+  call void @survey()
   %a = call i32 @pthread_attr_init(ptr %attributes)
   %b = call i32 @pthread_attr_setstacksize(ptr %attributes, i64 4194304)
   %c = call i32 @pthread_attr_setdetachstate(ptr %attributes, i32 DETACHED)
@@ -384,124 +390,6 @@ declare i32 @sigfillset(ptr)
 declare i32 @sigdelset(ptr, i32)
 """
 
-# futex(2): FUTEX_WAIT_PRIVATE is 128, FUTEX_WAKE_PRIVATE 129.
-_FUTEX = """
-declare i64 @syscall(i64, ...)
-declare i32 @sched_getcpu()
-
-define internal i32 @processor() nounwind {
-  %number = call i32 @sched_getcpu()
-  ret i32 %number
-}
-
-define internal void @sleep(i64 %number) nounwind {
-entry:
-  %slot = call ptr @slot(i64 %number)
-  br label %look
-look:
-  %word = load atomic i32, ptr %slot acquire, align 4
-  %asleep = icmp eq i32 %word, 1
-  br i1 %asleep, label %wait, label %end
-wait:
-  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr %slot, i64 128, i64 1, ptr null)
-  br label %look
-end:
-  ret void
-}
-
-define internal void @rouse(ptr %slot) nounwind {
-  %r = call i64 (i64, ...) @syscall(i64 FUTEX, ptr %slot, i64 129, i64 1)
-  ret void
-}
-
-define internal void @ready(ptr %slot) nounwind {
-  ret void
-}
-"""
-
-_CONDITION = """
-declare i32 @pthread_mutex_init(ptr, ptr)
-declare i32 @pthread_mutex_lock(ptr)
-declare i32 @pthread_mutex_unlock(ptr)
-declare i32 @pthread_cond_init(ptr, ptr)
-declare i32 @pthread_cond_wait(ptr, ptr)
-declare i32 @pthread_cond_signal(ptr)
-
-; Not known here.
-define internal i32 @processor() nounwind {
-  ret i32 -1
-}
-
-define internal void @sleep(i64 %number) nounwind {
-entry:
-  %slot = call ptr @slot(i64 %number)
-  %mutex = getelementptr inbounds i8, ptr %slot, i64 64
-  %condition = getelementptr inbounds i8, ptr %slot, i64 128
-  %a = call i32 @pthread_mutex_lock(ptr %mutex)
-  br label %look
-look:
-  %word = load atomic i32, ptr %slot acquire, align 4
-  %asleep = icmp eq i32 %word, 1
-  br i1 %asleep, label %wait, label %end
-wait:
-  %b = call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
-  br label %look
-end:
-  %c = call i32 @pthread_mutex_unlock(ptr %mutex)
-  ret void
-}
-
-define internal void @rouse(ptr %slot) nounwind {
-  %mutex = getelementptr inbounds i8, ptr %slot, i64 64
-  %condition = getelementptr inbounds i8, ptr %slot, i64 128
-  %a = call i32 @pthread_mutex_lock(ptr %mutex)
-  %b = call i32 @pthread_cond_signal(ptr %condition)
-  %c = call i32 @pthread_mutex_unlock(ptr %mutex)
-  ret void
-}
-
-define internal void @ready(ptr %slot) nounwind {
-  %mutex = getelementptr inbounds i8, ptr %slot, i64 64
-  %condition = getelementptr inbounds i8, ptr %slot, i64 128
-  %a = call i32 @pthread_mutex_init(ptr %mutex, ptr null)
-  %b = call i32 @pthread_cond_init(ptr %condition, ptr null)
-  ret void
-}
-"""
-
-_ALONE = """
-define void @clew_parallel(ptr %function, ptr %context, i64 %chunks) nounwind {
-entry:
-  %some = icmp sgt i64 %chunks, 0
-  br i1 %some, label %serial, label %end
-serial:
-  %chunk = phi i64 [ 0, %entry ], [ %then, %serial ]
-  call void %function(ptr %context, i64 %chunk, i64 0)
-  %then = add i64 %chunk, 1
-  %again = icmp ult i64 %then, %chunks
-  br i1 %again, label %serial, label %end
-end:
-  ret void
-}
-
-define void @clew_parallel_within(ptr %function, ptr %context, i64 %chunks, i64 %below) nounwind {
-  call void @clew_parallel(ptr %function, ptr %context, i64 %chunks)
-  ret void
-}
-
-define void @clew_pool_set(i64 %threads, i64 %watch) nounwind {
-  ret void
-}
-
-define i64 @clew_pool_started() nounwind {
-  ret i64 1
-}
-
-define void @clew_pool_forget() nounwind {
-  ret void
-}
-"""
-
 # What makes room for another thread of the same core, and its declaration.
 _PAUSES = {
     "x86_64": ("call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"),
@@ -510,20 +398,22 @@ _PAUSES = {
 _PAUSES["arm64"] = _PAUSES["aarch64"]
 _NO_PAUSE = ('fence syncscope("singlethread") seq_cst', "")
 
-# Numbers of the futex system call.
+# Numbers of the system calls futex and gettid.
 _FUTEX_CALLS = {"x86_64": 202, "aarch64": 98}
+_THREAD_CALLS = {"x86_64": 186, "aarch64": 178}
 
 
 def pool_text(triple: str, portable: bool = False) -> str:
     """Return the pool's module for a target; ``portable`` asks for condition variables."""
     if sys.platform == "win32":
-        return _ALONE
+        return ALONE
     machine = triple.split("-")[0]
     pause, declaration = _PAUSES.get(machine, _NO_PAUSE)
     futex = _FUTEX_CALLS.get(machine) if sys.platform == "linux" and not portable else None
     numbers = {
         "PAUSE": pause,
         "FUTEX": futex,
+        "GETTID": _THREAD_CALLS.get(machine),
         "SLOT_BYTES": 256 * threads.MOST,
         "MOST": threads.MOST,
         "LOOKS": _LOOKS,
@@ -532,6 +422,6 @@ def pool_text(triple: str, portable: bool = False) -> str:
         "SETMASK": int(signal.SIG_SETMASK),
         **{name: int(getattr(signal, name)) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")},
     }
-    text = _POOL + (_CONDITION if futex is None else _FUTEX)
+    text = _POOL + (CONDITION if futex is None else FUTEX)
     words = re.compile(rf"\b({'|'.join(numbers)})\b")
     return words.sub(lambda found: str(numbers[found[1]]), text) + declaration + "\n"

@@ -312,7 +312,7 @@ def test_other_machines_need_only_the_c_library(triple: str, portable: bool) -> 
         module.verify()
         defined, wanted = symbols(machine.emit_object(module))
     assert defined == set(ENTRY_POINTS)
-    names = ("pthread_", "sig", "sched_getcpu", "clock_gettime", "syscall", "memset", "bzero")
+    names = ("pthread_", "sig", "sched_", "clock_gettime", "syscall", "memset", "bzero")
     assert all(name.startswith(names) for name in wanted)
 
 
