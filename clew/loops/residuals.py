@@ -27,8 +27,24 @@ _PER_VALUE = 8
 """Bytes added for each value saved, so that few are preferred to many."""
 
 
-def cheap(equation: Equation) -> bool:
+_FEW = 8
+"""Elements up to which a mathematical function counts as cheap."""
+_FUNCTIONS = frozenset(
+    [
+        *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logaddexp", "power"),
+        *("sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2"),
+        *("sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "cbrt"),
+        *("erf", "erfc", "expit", "logit", "ndtr", "gammaln", "psi", "erfinv", "i0", "i1"),
+    ]
+)
+
+
+def cheap(equation: Equation, widest: int = 0) -> bool:
     """Whether an equation may be computed twice: elementwise, or only moving elements.
+
+    A mathematical function of many elements takes longer than reading its result from memory, so
+    it is not, if it has no more elements than ``widest``, the largest carry. Of a few numbers it
+    may be computed again, so that long simulations save little.
 
     >>> import clew, numpy as np
     >>> [cheap(e) for e in clew.trace(lambda x: np.sin(x @ x))(np.ones(2)).equations]
@@ -38,6 +54,8 @@ def cheap(equation: Equation) -> bool:
     if primitive.name == "contract":  # an outer product adds nothing up
         labels = equation.params
         return {*labels["left"], *labels["right"]} <= {*labels["out"]}
+    if primitive.name in _FUNCTIONS and _FEW < equation.outputs[0].type.size <= widest:
+        return False
     return isinstance(primitive, Elementwise) or (isinstance(primitive, Linear) and primitive.moves)
 
 
@@ -49,12 +67,14 @@ def saved_values(
     ``equations`` are the step's; ``kept`` are variables saved in any case, at no further cost.
     """
     targets = set(read)
-    relevant = _needed(equations, targets)
+    carries = list(carries)
+    widest = max((var.type.size for var in carries), default=0)
+    relevant = _needed(equations, targets, widest)
     sources = [var for var in carries if var in relevant]
     dear = [
         var
         for equation in equations
-        if not cheap(equation)
+        if not cheap(equation, widest)
         for var in equation.outputs
         if var in relevant
     ]
@@ -70,7 +90,7 @@ def saved_values(
             edges[2 * i + 3, 1] = _UNBOUNDED
     edges |= {(0, 2 * number[var] + 2): _UNBOUNDED for var in (*sources, *dear)}
     for equation in equations:
-        if not cheap(equation):
+        if not cheap(equation, widest):
             continue
         for result in equation.outputs:
             if result in number:
@@ -83,11 +103,11 @@ def saved_values(
     return [var for var, i in number.items() if reaches[2 * i + 3] and not reaches[2 * i + 2]]
 
 
-def _needed(equations: Sequence[Equation], targets: set[Var]) -> dict[Var, None]:
+def _needed(equations: Sequence[Equation], targets: set[Var], widest: int) -> dict[Var, None]:
     """Return what the targets are computed from by cheap equations, in order."""
     wanted = set(targets)
     for equation in reversed(equations):
-        if cheap(equation) and any(var in wanted for var in equation.outputs):
+        if cheap(equation, widest) and any(var in wanted for var in equation.outputs):
             wanted.update(atom for atom in equation.inputs if type(atom) is Var)
     ordered: dict[Var, None] = {}
     for equation in equations:

@@ -129,3 +129,15 @@ def test_a_weight_gradient_is_one_product_over_all_steps():
     graph = clew.trace(clew.grad(loss))(np.eye(4), xs)
     products = [e for e in graph.equations if e.primitive.name == "contract"]
     assert [e.inputs[0].type.shape for e in products] == [(9, 4)]
+
+
+def test_functions_of_many_elements_are_not_computed_twice():
+    """Reading a hyperbolic tangent takes less time than computing it again."""
+
+    def late(x):
+        step = lambda c, _: (np.tanh(c) * x, None)
+        return np.sum(clew.scan(step, x, length=5)[0])
+
+    _, second = loops_of(clew.grad(late), np.linspace(0.1, 1.0, 50))
+    names = [equation.primitive.name for equation in second.params["body"].equations]
+    assert "tanh" not in names
