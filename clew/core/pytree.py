@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import optree
@@ -101,7 +101,7 @@ def fields_of(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     return None if computed else found
 
 
-_LEAF = Structure(optree.tree_structure(0, namespace=_NAMESPACE), (0,), 1)
+_LEAF = Structure(optree.tree_structure(cast(Any, 0), namespace=_NAMESPACE), (0,), 1)
 _LEAVES = frozenset([np.ndarray, float, int, bool, complex, np.float64, np.float32])
 
 
