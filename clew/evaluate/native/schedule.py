@@ -35,8 +35,13 @@ from clew.evaluate.native.spaces import (
 _LARGEST_KERNEL = 600
 _CALL = 12
 """Instructions of a call, with what it passes."""
+_LONG = 2000
 _WORTH_JOINING = 256
-"""Turns of the loops from which passes over the same space are put together for their own sake."""
+"""Turns of the loops from which passes over the same space are put together for their own sake.
+
+In graphs of fewer than ``_LONG`` equations all are; in longer ones, written out by a Python loop,
+short passes are many and alike, and one function serves them all if they stay apart.
+"""
 _MOST_WRITTEN = 64
 """Operations of one equation that are written out; else it is a kernel, shared with its like."""
 _LIGHT_ENOUGH = 2
@@ -220,7 +225,7 @@ class _Scheduler:
         """Return the latest kernel with these loops that the equation can be part of."""
         own = {id(step): step for var, _ in reads if (step := self._step_of.get(var)) is not None}
         nearby = [step for step in own.values() if step.kind == "kernel"]
-        if math.prod(extents) >= _WORTH_JOINING:
+        if math.prod(extents) >= _WORTH_JOINING or len(self._graph.equations) < _LONG:
             seen = {id(step) for step in nearby}
             nearby += [s for s in self._kernels[-_HORIZONTAL:] if id(s) not in seen]
         nearby.sort(key=lambda step: -step.number)
