@@ -77,7 +77,9 @@ def chart(found: dict[str, Any], path: Path) -> None:
         handles, labels = axes.get_legend_handles_labels()
         marks |= dict(zip(labels, handles, strict=True))
     marks = dict(sorted(marks.items(), key=lambda mark: (mark[0] == "aim", mark[0])))
-    figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=len(marks))
+    figure.legend(
+        marks.values(), marks.keys(), loc="outside lower center", ncols=min(6, len(marks))
+    )
     figure.suptitle(f"{found['processor']}, {found['threads']} threads", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
