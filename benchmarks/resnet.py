@@ -11,7 +11,7 @@ from benchmarks.measure import Aim, Side, Work
 from benchmarks.peers import jax_side, load_jax, load_torch
 from clew import nn
 from clew.core import pytree
-from clew.ops.conv import convolution
+from clew.nn import convolution
 
 EPSILON = 1e-5
 RATE = np.float32(0.05)

@@ -15,6 +15,7 @@ from clew.nn.module import Module, module, parameter_count, static
 from clew.nn.normalise import BatchNorm, LayerNorm, Standardise, calibrate
 from clew.nn.recurrent import Cell, GRUCell, LSTMCell, RecurrentStack, RNNCell, unroll
 from clew.nn.tree import Tree, TreeCell, TreeLSTMCell, fold
+from clew.ops.conv import conv_transposed, convolution
 
 __all__ = [
     "BatchNorm",
@@ -36,6 +37,8 @@ __all__ = [
     "TreeLSTMCell",
     "calibrate",
     "contrastive_loss",
+    "conv_transposed",
+    "convolution",
     "cross_entropy",
     "fold",
     "gelu",

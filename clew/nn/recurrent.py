@@ -56,8 +56,11 @@ class Cell(Module):
         return type_of(self.state_weight).shape[0]
 
     def initial(self, *batch: int) -> Any:
-        """Return a state of zeros for a batch of this shape."""
-        return np.zeros((*batch, self.width))
+        """Return a state of zeros for a batch of this shape, in the weights' dtype."""
+        return self._zeros(batch)
+
+    def _zeros(self, batch: tuple[int, ...]) -> np.ndarray:
+        return np.zeros((*batch, self.width), type_of(self.state_weight).dtype)
 
     def output(self, state: Any) -> Any:
         """Return what other layers hear of a state."""
@@ -160,7 +163,7 @@ class LSTMCell(Cell):
 
     def initial(self, *batch: int) -> Any:
         """Return zeros for output and memory."""
-        return np.zeros((*batch, self.width)), np.zeros((*batch, self.width))
+        return self._zeros(batch), self._zeros(batch)
 
     def output(self, state: Any) -> Any:
         """Return h of (h, c)."""

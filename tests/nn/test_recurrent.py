@@ -153,3 +153,12 @@ def test_bad_input():
         cell(np.ones((2, 5)), cell.initial(2))
     with pytest.raises(InputError, match="reach=0"):
         nn.RecurrentStack([cell], reach=0)
+
+
+def test_states_have_the_dtype_of_the_weights():
+    generator = np.random.default_rng(0)
+    cell = nn.LSTMCell.create(generator, 3, 4)
+    single = clew.core.pytree.map(lambda x: x.astype(np.float32), cell)
+    assert [part.dtype for part in single.initial(2)] == [np.float32, np.float32]
+    outputs, _ = nn.unroll(single, np.ones((5, 2, 3), np.float32))
+    assert outputs.dtype == np.float32
