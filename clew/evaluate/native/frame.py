@@ -37,6 +37,7 @@ from clew.evaluate.native.storage import (
 )
 
 _LONG_RUN = 64
+_WORTH_TAKING = 2**12
 _WRITES = frozenset(["update", "scatter_add", "scatter_set"])
 """What changes its first operand in place, if nobody else reads it."""
 
@@ -55,6 +56,7 @@ class Frame:
         self._targets: dict[Var, Memory] = {}
         self._releases: list[int] = []
         self._dying: set[Var] = set()
+        self._fusing: Step | None = None
         self._laid: dict[int, tuple[Any, Memory]] = {}
         self._donated: dict[Var, tuple[Var, Memory]] = {}
         self.escaping: set[Any] = set()
@@ -259,11 +261,33 @@ class Frame:
         """Return the memory that a value is written to."""
         found = self._allocated.get(var)
         if found is None:
-            found = self._targets.get(var) or self._part_of_whole(var)
+            found = self._targets.get(var) or self._part_of_whole(var) or self._taken_over(var)
             if found is None:
                 found = self.program.buffer(self.e, var.type.dtype, var.type.shape)
             self._allocated[var] = found
         return found
+
+    def _taken_over(self, var: Var) -> Memory | None:
+        """Return the memory of an operand that the kernel under way is the last to read.
+
+        It reads each element where it then writes the result's, and never again.
+        """
+        step = self._fusing
+        if step is None or var.type.size * var.type.dtype.itemsize < _WORTH_TAKING:
+            return None
+        for old in self._dying:
+            memory = self._allocated.get(old)
+            if memory is None or memory.buffer is None or old in self._targets:
+                continue
+            alike = old.type == var.type and memory.contiguous
+            if alike and (step, old) not in self._plan.elsewhere and old not in self._own(step):
+                del self._allocated[old]
+                return memory
+        return None
+
+    @staticmethod
+    def _own(step: Step) -> set[Var]:
+        return {equation.outputs[0] for equation in step.equations}
 
     def _part_of_whole(self, var: Var) -> Memory | None:
         """Return the place in a concatenation for what is computed only to be put there."""
@@ -409,7 +433,9 @@ class Frame:
 
     def _kernel(self, step: Step) -> None:
         kernel = Kernel(self, step, step.extents)
+        self._fusing = step
         call = kernel.write()
+        self._fusing = None
         flags = [(self.program.flag(), each) for each in kernel.complaints]
         self._call(replace(call, arguments=[*call.arguments, *(("ptr", f) for f, _ in flags)]))
         for flag, complaint in flags:

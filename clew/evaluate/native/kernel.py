@@ -107,6 +107,7 @@ class Kernel:
         self._offsets: dict[Affine, str] = {}
         self._reductions: list[_Reduction] = []
         self._partials: list[Partial] = []
+        self._writes: list[tuple[Memory, Affine, Value]] = []
         self.complaints: dict[OutOfRange, Slot] = {}
         """What may be wrong, with where it is remembered; each is a flag of the caller's."""
         self._work = 0
@@ -220,6 +221,9 @@ class Kernel:
                     self._reduce(equation)
                 else:
                     self._point(equation)
+            # The memory may be that of an operand, all of which has been read by now.
+            for target, place, value in self._writes:
+                self.e.store(self.passed_pointer(target), value, self.offset(place))
             groups = self._merged()
             extent = groups[0].extent if groups else 1
             chunks = self._chunks(extent)
@@ -245,7 +249,7 @@ class Kernel:
             value = self.value(var, index)
             if target is not None:
                 place = linear(index, target.strides).plus(target.offset)
-                self.e.store(self.passed_pointer(target), value, self.offset(place))
+                self._writes.append((target, place, value))
 
     def _written(self, shape: Sequence[int]) -> int:
         """Return how many elements one turn of the loops computes."""

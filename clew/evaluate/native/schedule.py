@@ -72,6 +72,8 @@ class Schedule:
     """The equation of every variable; views and points not stored are written where read."""
     reads: dict[Equation, list[Var]]
     """What the equation reads when its step runs, behind views."""
+    elsewhere: set[tuple[Step, Var]]
+    """What a kernel reads not only at the place where it has got to."""
 
 
 def schedule(graph: Graph) -> Schedule:
@@ -105,7 +107,13 @@ class _Scheduler:
                 self._store(atom)
         self._store_reads()
         reads = {equation: self._read_by(equation) for equation in self._graph.equations}
-        return Schedule(self._ordered(), self._stored, self._maker, reads)
+        elsewhere = {
+            (self._step_of[equation.outputs[0]], var)
+            for equation, places_read in self._reads.items()
+            for var, aligned in places_read
+            if not aligned
+        }
+        return Schedule(self._ordered(), self._stored, self._maker, reads, elsewhere)
 
     def _read_by(self, equation: Equation) -> list[Var]:
         known = self._reads.get(equation)
@@ -315,7 +323,7 @@ class _Scheduler:
                 self._store(var)
                 continue
             own = [(other, flag) for other, flag in self._reads[equation] if other is not var]
-            own += [(anchor, True) for anchor in anchors]
+            own += [(anchor, False) for anchor in anchors]
             self._reads[equation] = list(dict(own).items())
             for anchor in anchors:
                 self._store(anchor)
