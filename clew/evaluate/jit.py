@@ -34,7 +34,7 @@ def jit(
     most_paths: int = _MOST_PATHS,
     donate_argnums: int | Sequence[int] = (),
 ) -> Any:
-    """Return a function that is traced once and then runs its graph.
+    """Return a function that is traced once, compiled to machine code, and then runs that.
 
     A new trace is made for new shapes, dtypes or argument structures, and when a Python
     condition on traced values gets an answer not seen before: an ``if`` has two paths, a

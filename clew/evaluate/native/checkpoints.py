@@ -14,7 +14,14 @@ from typing import Any
 
 from clew.core.graph import Equation, Graph
 from clew.core.types import Type
-from clew.evaluate.native.control import Changing, Exchanged, item_of
+from clew.evaluate.native.control import (
+    Changing,
+    Exchanged,
+    advanced,
+    define_carries,
+    item_of,
+    present,
+)
 from clew.evaluate.native.emitter import INT64, Emitter, Value
 from clew.evaluate.native.spaces import in_registers
 from clew.evaluate.native.storage import Memory, Registers
@@ -67,10 +74,7 @@ class Span:
 
     def present(self) -> list[Any]:
         """Return the carries as they are now."""
-        return [
-            place.get(self._frame) if isinstance(place, Changing) else place.read()
-            for place in self.places
-        ]
+        return [present(self._frame, place) for place in self.places]
 
     def assign(self, values: Sequence[Any]) -> None:
         """Set the carries; the values exist already."""
@@ -95,25 +99,10 @@ class Span:
         spec = self._spec
         body = spec.body if targets or not spec.body_stacked else _without_stacks(spec)
         scanned = [*more, *(item_of(e, storage, index) for storage in self._scanned)]
-        carries = self.present()
-        own = [
-            x if isinstance(p, Exchanged) else None
-            for x, p in zip(carries, self.places, strict=True)
-        ]
-        written = [p.written() if isinstance(p, Exchanged) else None for p in self.places]
         frame = self._program.frame(body)
-        found = frame.run([*carries, *scanned, *self._held], [*written, *targets], own)
-        fresh = [
-            frame.in_registers(x) if isinstance(p, Changing) else x
-            for x, p in zip(found, self.places, strict=False)
-        ]
-        for place, value, memory in zip(self.places, fresh, own, strict=True):
-            if isinstance(place, Changing):
-                place.set(frame, value)
-            elif value is not memory:
-                place.exchange()
+        stacked = advanced(frame, self.places, [*scanned, *self._held], targets)
         frame.close()
-        return found[len(self.places) :]
+        return stacked
 
     def steps(self, first: Value | int, last: Value | int, each: Callable[[Value], Any]) -> None:
         """Do something for each step from ``first`` to before ``last``, counted as they run."""
@@ -169,11 +158,7 @@ def write_with_snapshots(program: Any, frame: Any, equation: Equation, spec: Spe
     with e.loop(0, len(marks)) as slot:
         _keep(frame, buffers, slot, span.present())
         span.steps(bounds.at(slot), bounds.at(slot, 1), each)
-    for var, place, value in zip(outputs.carries, span.places, span.present(), strict=True):
-        if isinstance(place, Exchanged):
-            frame.copy(value, frame.allocated(var))
-            value = frame.allocated(var)
-        frame.define(var, value)
+    define_carries(frame, outputs.carries, span.places)
     for var, stack in zip(outputs.stacked, stacks, strict=True):
         frame.define(var, frame.settled(stack))
     frame.define(outputs.snapshots[0], SnapshotStore(tuple(buffers), tuple(marks)))
@@ -270,14 +255,7 @@ class _ReplayWriter:
         elif self._total:
             self._backwards()
         frame = self._frame
-        values = self._second.present()
-        for var, place, value in zip(
-            self._outputs.carries, self._second.places, values, strict=True
-        ):
-            if isinstance(place, Exchanged):
-                frame.copy(value, frame.allocated(var))
-                value = frame.allocated(var)
-            frame.define(var, value)
+        define_carries(frame, self._outputs.carries, self._second.places)
         for var, stack in zip(self._outputs.stacked, self._stacks, strict=True):
             frame.define(var, frame.settled(stack))
         self._first.release()

@@ -53,7 +53,6 @@ class Exchanged:
 
     def __init__(self, program: Any, kind: Type, first: Memory, second: Memory) -> None:
         self._kind = kind
-        self._places = first, second
         self._slots = [program.pointer_slot() for _ in range(2)]
         self._e = program.e
         for slot, memory in zip(self._slots, (first, second), strict=True):
@@ -78,6 +77,50 @@ class Exchanged:
         self._e.line(f"store ptr {old}, ptr {self._slots[1]}")
 
 
+def present(frame: Any, place: Changing | Exchanged) -> Any:
+    """Return a carry as it is now."""
+    return place.get(frame) if isinstance(place, Changing) else place.read()
+
+
+def advanced(
+    frame: Any,
+    places: Sequence[Any],
+    operands: Sequence[Any],
+    stacks: Sequence[Memory | None] = (),
+) -> list[Any]:
+    """Write one step of a loop's body, and what its carries become; return what it stacks.
+
+    ``frame`` is a fresh one for the body, ``operands`` are its inputs behind the carries, and
+    ``stacks`` where the elements of what is stacked go.
+    """
+    carries = [present(frame, place) for place in places]
+    own = [x if isinstance(p, Exchanged) else None for x, p in zip(carries, places, strict=True)]
+    written = [p.written() if isinstance(p, Exchanged) else None for p in places]
+    found = frame.run([*carries, *operands], [*written, *stacks], own)
+    # All values exist before the first is assigned.
+    fresh = [
+        frame.in_registers(x) if isinstance(p, Changing) else x
+        for x, p in zip(found, places, strict=False)
+    ]
+    for place, value, memory in zip(places, fresh, own, strict=True):
+        if isinstance(place, Changing):
+            place.set(frame, value)
+        elif value is not memory:
+            place.exchange()
+    return found[len(places) :]
+
+
+def define_carries(frame: Any, variables: Sequence[Var], places: Sequence[Any]) -> None:
+    """Say where the carries are after a loop; large ones are moved to memory of their own."""
+    for var, place in zip(variables, places, strict=True):
+        if isinstance(place, Changing):
+            frame.define(var, place.get(frame))
+            continue
+        memory = frame.allocated(var)
+        frame.copy(place.read(), memory)
+        frame.define(var, memory)
+
+
 # --- loops ------------------------------------------------------------------------------------
 
 
@@ -92,7 +135,6 @@ class _LoopWriter:
         self._program = program
         self._frame = frame
         self._spec = spec
-        self._equation = equation
         self._e: Emitter = program.e
         self._operands = spec.operands([frame.storage(atom) for atom in equation.inputs])
         self._outputs = spec.results(equation.outputs)
@@ -179,7 +221,7 @@ class _LoopWriter:
         head, body, after = (e.new_label(p) for p in ("while", "do", "done"))
         e.start(head)
         assert self._spec.condition is not None
-        carries = [self._present(place) for place in self._carries]
+        carries = [present(self._frame, place) for place in self._carries]
         asked = self._program.frame(self._spec.condition)
         (answer,) = asked.run([*carries, *self._operands.held])
         (truth,) = self._frame.in_registers(answer).values
@@ -192,38 +234,15 @@ class _LoopWriter:
         e.line(f"br label %{head}")
         e.start(after, falls_through=False)
 
-    def _present(self, place: Any) -> Any:
-        return place.get(self._frame) if isinstance(place, Changing) else place.read()
-
     def _body(self, step: Value) -> None:
         e, spec = self._e, self._spec
-        carries = [self._present(place) for place in self._carries]
         scanned = [item_of(e, storage, step) for storage in self._scanned]
+        stacks = [self._element(i, stack, step) for i, stack in enumerate(self._stacked)]
         frame = self._program.frame(spec.body)
         frame.escaping = {atom for atom in spec.body_stacked if isinstance(atom.type, TapeType)}
-        targets: list[Memory | None] = [
-            None if isinstance(place, Changing) else place.written() for place in self._carries
-        ]
-        for number, stack in enumerate(self._stacked):
-            targets.append(self._element(number, stack, step))
-        own = [
-            x if isinstance(p, Exchanged) else None
-            for x, p in zip(carries, self._carries, strict=True)
-        ]
-        found = frame.run([*carries, *scanned, *self._operands.held], targets, own)
-        for place, storage, memory in zip(self._carries, found, own, strict=False):
-            if isinstance(place, Exchanged) and storage is not memory:
-                place.exchange()
-        # All values exist before the first is assigned.
-        fresh = [
-            frame.in_registers(storage) if isinstance(place, Changing) else None
-            for place, storage in zip(self._carries, found, strict=False)
-        ]
-        for place, registers in zip(self._carries, fresh, strict=True):
-            if isinstance(place, Changing):
-                place.set(frame, registers)
+        found = advanced(frame, self._carries, [*scanned, *self._operands.held], stacks)
         for number, appender in self._appenders.items():
-            tape = found[spec.carries + number]
+            tape = found[number]
             if isinstance(tape, TapeStore):
                 write_pair(e, self._addresses[number], tape)
             if isinstance(tape, (TapeStore, ZeroTape)):
@@ -249,13 +268,7 @@ class _LoopWriter:
 
     def _finish(self) -> None:
         frame = self._frame
-        for var, place in zip(self._outputs.carries, self._carries, strict=True):
-            if isinstance(place, Changing):
-                frame.define(var, place.get(frame))
-                continue
-            memory = frame.allocated(var)
-            frame.copy(place.read(), memory)
-            frame.define(var, memory)
+        define_carries(frame, self._outputs.carries, self._carries)
         for number, (var, stack) in enumerate(
             zip(self._outputs.stacked, self._stacked, strict=True)
         ):

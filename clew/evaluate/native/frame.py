@@ -13,9 +13,10 @@ import numpy as np
 
 from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.types import Type
-from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
+from clew.evaluate.native.affine import Affine, Index, linear, strides_of
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
 from clew.evaluate.native.kernel import Call, Kernel, Partial
+from clew.evaluate.native.passing import Passing
 from clew.evaluate.native.schedule import Step, schedule
 from clew.evaluate.native.spaces import (
     OutOfRange,
@@ -400,34 +401,13 @@ class Frame:
     def _copy_by_loops(self, source: Memory | Splat, target: Memory) -> None:
         module = self.program.module
         e = Emitter(module, module.fresh("copy"))
-        to, origin = target.view(target.shape, target.strides), source
-        e.parameters += [("ptr", "to", "noalias")]
-        arguments = [f"ptr {target.pointer}"]
-        value: Value | None = None
-        if isinstance(origin, Memory):
-            e.parameters += [("ptr", "origin", "noalias readonly")]
-            arguments.append(f"ptr {origin.pointer}")
-        elif origin.value.name.startswith("%"):
-            kind = e.type_of(origin.value)
-            names = [n for n in (origin.value.name, origin.value.imag) if n is not None]
-            e.parameters += [(kind, f"value{i}", "") for i in range(len(names))]
-            arguments += [f"{kind} {name}" for name in names]
-            value = Value(origin.dtype, "%value0", "%value1" if len(names) == 2 else None)
-        else:
-            value = origin.value
-        with contextlib.ExitStack() as stack:
-            index = []
-            for length in target.shape:
-                term = Term(length)
-                term.name = stack.enter_context(e.loop(0, length)).name
-                index.append(Affine.of(term))
-            if isinstance(origin, Memory):
-                value = e.load("%origin", origin.dtype, _offset(e, index, origin))
-            assert value is not None
-            e.store("%to", value, _offset(e, index, to))
+        writer = Passing(e, "noalias")
+        with contextlib.ExitStack() as loops:
+            index = [loops.enter_context(e.loop(0, length)) for length in target.shape]
+            writer.store(target, index, writer.load(source, index))
         e.ret()
         symbol = module.add(e)
-        self.e.line(f"call void {symbol}({', '.join(arguments)})")
+        self.e.line(f"call void {symbol}({', '.join(writer.arguments)})")
 
     # --- kernels -------------------------------------------------------------------------
 
@@ -497,12 +477,3 @@ def _wholes(graph: Graph) -> dict[Var, Equation]:
                 twice.add(atom)
             found[atom] = equation
     return {var: whole for var, whole in found.items() if var not in twice}
-
-
-def _offset(e: Emitter, index: Sequence[Affine], memory: Memory) -> Value:
-    total = e.constant(INT64, memory.offset)
-    for each, stride in zip(index, memory.strides, strict=True):
-        for term, factor in each.terms:
-            step = e.mul(Value(INT64, term.name), e.constant(INT64, factor * stride))
-            total = e.add(total, step)
-    return total

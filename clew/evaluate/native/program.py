@@ -156,18 +156,8 @@ class Program:
         chunks: int,
     ) -> None:
         """Call a kernel for all its chunks, on as many threads as there are."""
-        context = e.at_entry(f"alloca [{max(1, len(arguments))} x i64]")
-        inner = Emitter(
-            self.module,
-            self.module.fresh("chunk"),
-            [("ptr", "context", ""), ("i64", "chunk", ""), ("i64", "worker", "")],
-        )
-        given = []
-        for number, (kind, name) in enumerate(arguments):
-            place = e.assign(f"getelementptr inbounds i64, ptr {context}, i64 {number}")
-            e.line(f"store {kind} {name}, ptr {place}")
-            place = inner.assign(f"getelementptr inbounds i64, ptr %context, i64 {number}")
-            given.append(f"{kind} {inner.assign(f'load {kind}, ptr {place}')}")
+        context, inner, names = self._passed_on(arguments)
+        given = [f"{kind} {name}" for (kind, _), name in zip(arguments, names, strict=True)]
         begin = inner.assign(f"mul nsw i64 %chunk, {size}")
         end = inner.assign(f"add nsw i64 {begin}, {size}")
         end = inner.intrinsic("llvm.smin.i64", "i64", f"i64 {end}", f"i64 {extent}")
@@ -180,26 +170,28 @@ class Program:
 
     def parallel_product(self, emitted: Emitted, pointers: Sequence[str], scratch: str) -> None:
         """Call an emitted product for all its chunks, each worker with scratch of its own."""
-        e = self.e
-        context = e.at_entry("alloca [4 x ptr]")
-        inner = Emitter(
-            self.module,
-            self.module.fresh("chunk"),
-            [("ptr", "context", ""), ("i64", "chunk", ""), ("i64", "worker", "")],
-        )
-        given = []
-        for number, name in enumerate((*pointers, scratch)):
-            place = e.assign(f"getelementptr inbounds ptr, ptr {context}, i64 {number}")
-            e.line(f"store ptr {name}, ptr {place}")
-            place = inner.assign(f"getelementptr inbounds ptr, ptr %context, i64 {number}")
-            given.append(inner.assign(f"load ptr, ptr {place}"))
+        context, inner, given = self._passed_on([("ptr", name) for name in (*pointers, scratch)])
         if emitted.scratch:
             size = f"[{emitted.scratch} x i8]"
             given[3] = inner.assign(f"getelementptr inbounds {size}, ptr {given[3]}, i64 %worker")
         arguments = ", ".join(f"ptr {name}" for name in given)
         inner.line(f"call void {emitted.symbol}({arguments}, i64 %chunk)")
         inner.ret()
-        self.run_chunks(e, self.module.add(inner), context, emitted.chunks)
+        self.run_chunks(self.e, self.module.add(inner), context, emitted.chunks)
+
+    def _passed_on(self, arguments: Sequence[tuple[str, str]]) -> tuple[str, Emitter, list[str]]:
+        """Store arguments for a function of chunks; return where, it, and their names in it."""
+        e = self.e
+        context = e.at_entry(f"alloca [{max(1, len(arguments))} x i64]")
+        parameters = [("ptr", "context", ""), ("i64", "chunk", ""), ("i64", "worker", "")]
+        inner = Emitter(self.module, self.module.fresh("chunk"), parameters)
+        names = []
+        for number, (kind, name) in enumerate(arguments):
+            place = e.assign(f"getelementptr inbounds i64, ptr {context}, i64 {number}")
+            e.line(f"store {kind} {name}, ptr {place}")
+            place = inner.assign(f"getelementptr inbounds i64, ptr %context, i64 {number}")
+            names.append(inner.assign(f"load {kind}, ptr {place}"))
+        return context, inner, names
 
     def worker_scratch(self, size: int) -> str:
         """Return scratch memory for every worker, to be used before the next call only."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from clew.core.graph import Equation
 from clew.evaluate.native.emitter import INT64, UINT64, Emitter, Value
-from clew.evaluate.native.moving import Passing
+from clew.evaluate.native.passing import Passing
 from clew.ops.random import philox
 
 _MOST_WORK = 1 << 12

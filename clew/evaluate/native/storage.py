@@ -61,13 +61,6 @@ class Memory:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class TapeHeader:
-    """A growing array: ``{ptr data, i64 length, i64 capacity}`` at ``pointer``."""
-
-    pointer: str
-
-
 Storage = Registers | Splat | Memory
 
 
