@@ -43,12 +43,23 @@ def prepare() -> None:
 
 
 def warm_up(peers: list[str]) -> None:
-    """Compile something else first, so that no work pays for starting a compiler."""
+    """Compile something else first, so that no work pays for starting a compiler.
+
+    It has a loop and a product, and is large enough for threads: parts of Clew are imported when
+    first used, all of JAX at once.
+    """
+    import numpy as np
+
     import clew
     from benchmarks.measure import Missing
     from benchmarks.peers import jax_side
 
-    clew.jit(lambda x: x + 1.0)(1.0)
+    def function(x: Any) -> Any:
+        last, _ = clew.scan(lambda carry, _: (np.tanh(carry @ x), None), x, length=3)
+        return np.sum(np.sin(last))
+
+    x = np.full((400, 400), 1e-3)
+    clew.jit(clew.value_and_grad(function))(x)
     if not peers or "JAX" in peers:
         with suppress(Missing):
             jax_side(lambda x: x + 1.0, 1.0).run()

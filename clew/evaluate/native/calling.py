@@ -16,10 +16,10 @@ from clew.core.graph import Graph
 from clew.core.source import Where
 from clew.core.types import Type
 from clew.evaluate.native.entry import MISS, Arenas, Entry, Operand, Routine, entry
+from clew.evaluate.native.linking import linked
 from clew.evaluate.native.notes import Notes
 from clew.evaluate.native.pool import install
 from clew.evaluate.native.program import Callout, Facts, Program
-from clew.evaluate.native.toolchain import compiled
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p)
 _PROGRAM = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
@@ -45,12 +45,11 @@ class Native:
         program = Program(graph, notes)
         self.inputs = [var.type for var in graph.inputs]
         self.outputs = [atom.type for atom in graph.outputs]
-        self.text = program.module.text()
         self.callouts = program.callouts
         self.arena = program.arena.size
-        if "@clew_parallel" in self.text:
+        if program.module.declares("clew_parallel_within"):
             install()
-        library = compiled(self.text, ["program"], level)
+        library = linked(program.module, ["program"], level)
         self.facts = Facts(library, time.perf_counter() - begun)
         error = _Error()
         callback = _CALLBACK(_evaluator(self.callouts, error))

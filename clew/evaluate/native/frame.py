@@ -431,8 +431,7 @@ class Frame:
     def _call(self, call: Call) -> None:
         given = [f"{kind} {name}" for kind, name in call.arguments]
         if call.chunks == 1:
-            bounds = f"i64 0, i64 {call.extent}, i64 0"
-            self.e.line(f"call void {call.symbol}({', '.join([*given, bounds])})")
+            self.e.line(f"call void {call.symbol}({', '.join(given)})")
             return
         size = -(-call.extent // call.chunks)
         self.program.parallel(

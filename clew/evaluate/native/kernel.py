@@ -54,7 +54,7 @@ class Call:
 
     symbol: str
     arguments: list[tuple[str, str]]
-    """LLVM type and the caller's name of each argument before begin, end and chunk."""
+    """LLVM type and the caller's name of each argument; begin, end and chunk follow."""
     extent: int
     chunks: int
     partial: list[Partial]
@@ -231,13 +231,14 @@ class Kernel:
                 self._settle(reduction, chunks)
         for slot in self.complaints.values():
             self.e.set(slot, self.e.constant(INT64, 0))
-        self._nest(groups, body)
+        self._nest(groups, body, chunks)
         for number, slot in enumerate(self.complaints.values()):
             self.e.parameters.append(("ptr", f"flag{number}", ""))
             with self.e.when(self.e.truth(self.e.get(slot))):
                 self.e.store(f"%flag{number}", self.e.constant(BOOL, True))
         self.e.ret()
-        self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
+        if chunks > 1:
+            self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
         symbol = self.e.module.add(self.e)
         return Call(symbol, self._arguments, extent, chunks, self._partials)
 
@@ -342,13 +343,13 @@ class Kernel:
         chunks = max(1, min(extent, _MOST_CHUNKS, total // _CHUNK_WORK))
         return -(-extent // -(-extent // chunks)) if extent else 1
 
-    def _nest(self, groups: Sequence[_Group], body: Aside) -> None:
+    def _nest(self, groups: Sequence[_Group], body: Aside, chunks: int) -> None:
         """Write the loops, what reductions begin and end with, and the body in the middle."""
         open_loops: list[contextlib.ExitStack] = []
         for level, group in enumerate(groups):
             self._begin(group.first, groups)
             bounds: tuple[Value | int, Value | int] = (0, group.extent)
-            if level == 0:
+            if level == 0 and chunks > 1:
                 bounds = (Value(INT64, "%begin"), Value(INT64, "%end"))
             stack = contextlib.ExitStack()
             metadata = self._hints(group) if level == len(groups) - 1 else ""

@@ -6,13 +6,18 @@ Source: LLVM Language Reference Manual, version 22.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from clew.evaluate.native.emitter import Emitter
+    from clew.evaluate.native.toolchain import Unit
+
+_PART = 300
+"""Lines from which a part of a module is worth a thread of its own."""
+_MOST_PARTS = 8
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
@@ -95,6 +100,8 @@ class Module:
         self._metadata: list[str] = []
         self._nodes: dict[str, str] = {}
         self._count = 0
+        self.required: dict[str, Unit] = {}
+        """What its functions call that is compiled apart, by the name of its first entry point."""
 
     def fresh(self, prefix: str) -> str:
         """Return a name that nothing else in the module has."""
@@ -139,18 +146,69 @@ class Module:
             self._functions[name] = text.replace("@NAME", f"@{name}")
         return f"@{known}"
 
+    def declares(self, name: str) -> bool:
+        """Say whether an outside function of this name was declared."""
+        return name in self._declared
+
     def has(self, name: str) -> bool:
         """Say whether a function of this name was added."""
         return name in self._functions
 
+    def require(self, unit: Unit) -> None:
+        """Note that functions of this module call those of a unit compiled apart."""
+        self.required[unit.entry_points[0]] = unit
+
     def text(self) -> str:
         """Return the whole module as LLVM reads it."""
-        defined = set(self._functions)
-        parts = [*self._globals.values()]
-        parts += [line for name, line in self._declared.items() if name not in defined]
-        parts += self._functions.values()
-        parts += self._metadata
+        return self._text(self._functions)
+
+    def parts(self) -> tuple[str, ...]:
+        """Return the module in several texts of like length, to be compiled at the same time.
+
+        How many does not depend on the machine, since what is compiled together may be inlined
+        and then rounded otherwise.
+        """
+        sizes = {name: text.count("\n") for name, text in self._functions.items()}
+        parts: list[list[str]] = [[] for _ in range(min(_MOST_PARTS, sum(sizes.values()) // _PART))]
+        if len(parts) < 2:
+            return (self.text(),)
+        filled = [0] * len(parts)
+        for name in sorted(sizes, key=lambda name: -sizes[name]):
+            number = filled.index(min(filled))
+            parts[number].append(name)
+            filled[number] += sizes[name]
+        shared = {name: _shared(text) for name, text in self._functions.items()}
+        return tuple(
+            self._text({name: shared[name] for name in self._functions if name in part})
+            for part in map(set, parts)
+            if part
+        )
+
+    def _text(self, functions: Mapping[str, str]) -> str:
+        """Return a module of some functions, with the others declared."""
+        others = {n: _declaration(t) for n, t in self._functions.items() if n not in functions}
+        declared = {n: line for n, line in self._declared.items() if n not in self._functions}
+        parts = [*self._globals.values(), *declared.values(), *others.values()]
+        parts += [*functions.values(), *self._metadata]
         return "\n".join(parts) + "\n"
+
+
+def _shared(text: str) -> str:
+    """Return a function's text such that functions of other modules may call it."""
+    return text.replace("define internal ", "define hidden ", 1)
+
+
+def _declaration(text: str) -> str:
+    """Return the declaration of a function of another module; other texts as they are.
+
+    >>> _declaration("define internal void @f.1(ptr noalias %p, i64 %n) nounwind {\\n...")
+    'declare void @f.1(ptr, i64)'
+    """
+    if not text.startswith("define "):
+        return text
+    head, _, given = text[: text.index(") ")].partition("(")
+    kinds = [each.split()[0] for each in given.split(",") if each]
+    return f"declare {' '.join(head.split()[-2:])}({', '.join(kinds)})"
 
 
 @final

@@ -10,7 +10,7 @@ from clew.core.graph import Equation
 from clew.evaluate.native.products.contraction import Axis, Contraction
 from clew.evaluate.native.products.convolution import Convolution
 from clew.evaluate.native.products.driver import Emitted
-from clew.evaluate.native.products.library import SIGNATURE, product
+from clew.evaluate.native.products.library import product
 from clew.evaluate.native.storage import Memory
 
 
@@ -27,7 +27,7 @@ def write_contract(program: Any, frame: Any, equation: Equation) -> bool:
         return False
     target = frame.allocated(var)
     contraction = _contraction(equation, left, right, target)
-    call_emitted(program, product(contraction), target, left, right)
+    call_emitted(program, product(program.module, contraction), target, left, right)
     frame.define(var, frame.settled(target))
     return True
 
@@ -66,7 +66,6 @@ def call_emitted(
 ) -> None:
     """Call a product, its chunks on as many threads as there are."""
     e = program.e
-    program.module.declare(emitted.symbol[1:], SIGNATURE.format(emitted.symbol[1:]))
     pointers = [
         e.address(memory.pointer, memory.dtype, memory.offset) for memory in (result, left, right)
     ]
@@ -111,6 +110,6 @@ def write_conv(program: Any, frame: Any, equation: Equation) -> bool:
         kernel.strides,
         target.strides,
     )
-    call_emitted(program, product(convolution), target, signal, kernel)
+    call_emitted(program, product(program.module, convolution), target, signal, kernel)
     frame.define(var, frame.settled(target))
     return True

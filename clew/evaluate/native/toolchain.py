@@ -3,6 +3,9 @@
 Code is made for the host's processor by llvmlite, kept on disk (``cache.py``) and loaded by LLVM's
 MCJIT. Every failure is a :class:`ToolchainError`, so that a caller can warn and evaluate otherwise.
 
+Modules of one program are compiled at once, by as many threads as programs may use: LLVM asks only
+that no two of them share a context.
+
 A symbol that the code refers to and nobody defines would make LLVM end the process. So the symbols
 of every object are read first (``symbols`` below), and those that are missing are an error.
 """
@@ -10,7 +13,9 @@ of every object are read first (``symbols`` below), and those that are missing a
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import itertools
 import os
 import re
 import struct
@@ -24,6 +29,7 @@ from typing import TYPE_CHECKING, Any, final
 from clew.core.errors import ClewError
 from clew.core.source import Where
 from clew.evaluate.native import cache
+from clew.evaluate.native.threads import threads
 
 if TYPE_CHECKING:
     from llvmlite.binding import ModuleRef, TargetMachine
@@ -88,19 +94,35 @@ class Library:
             engine.detach()
 
 
-def compiled(text: str, entry_points: Sequence[str], level: int = 3) -> Library:
-    """Return the machine code of a module, from the cache if it was compiled before.
+@final
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What becomes one library: the texts of its modules, and the functions that others call.
 
-    Parameters
-    ----------
-    text : str
-        LLVM IR. Outside functions are found among those of ``llvmlite.binding.add_symbol`` and
-        those of the C library.
-    entry_points : sequence of str
-        Functions whose addresses will be asked for. They must not have internal linkage.
-    level : int
-        3: loops and straight-line code are made vectors; 2: loops only, not interleaved, in half
-        the time; 1: no vectors, registers allocated well; 0: as quickly as possible.
+    Entry points must not have internal linkage. Levels: 3: loops and straight-line code are made
+    vectors; 2: loops only, not interleaved, in half the time; 1: no vectors, registers allocated
+    well; 0: as quickly as possible.
+    """
+
+    texts: tuple[str, ...]
+    entry_points: tuple[str, ...]
+    level: int = 3
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A unit's relocatable objects, and whether they were found on disk."""
+
+    objects: tuple[bytes, ...]
+    cached: bool
+
+
+def compiled(text: str, entry_points: Sequence[str], level: int = 3) -> Library:
+    """Return the machine code of one module, from the cache if it was compiled before.
+
+    Outside functions are found among those of ``llvmlite.binding.add_symbol`` and those of the C
+    library. See :class:`Unit` for the levels.
 
     >>> import ctypes
     >>> square = "define double @square(double %x) { %y = fmul double %x, %x  ret double %y }"
@@ -108,16 +130,39 @@ def compiled(text: str, entry_points: Sequence[str], level: int = 3) -> Library:
     >>> ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(library.address("square"))(3.0)
     9.0
     """
+    unit = Unit((text,), tuple(entry_points), level)
+    return loaded(unit, codes([unit])[0])
+
+
+def codes(units: Sequence[Unit]) -> list[Code]:
+    """Return the code of some units, from the cache or compiled at once."""
     made_for = target()
-    name = cache.key(text, *(getattr(made_for, part) for part in Target.__slots__), str(level))
-    code = cache.load(name)
-    found = code is not None
-    if code is None:
-        code = object_code(text, level)
-        cache.store(name, code)
-    library = _loaded(code, entry_points)
-    library.cached = found
-    return library
+    described = [getattr(made_for, part) for part in Target.__slots__]
+    keys = [cache.key(*unit.texts, *described, str(unit.level)) for unit in units]
+    found = [cache.load(key) for key in keys]
+    missing = [unit for unit, code in zip(units, found, strict=True) if code is None]
+    made = iter(_object_codes([(text, unit.level) for unit in missing for text in unit.texts]))
+    result = []
+    for unit, key, code in zip(units, keys, found, strict=True):
+        if code is None:
+            objects = tuple(next(made) for _ in unit.texts)
+            cache.store(key, _packed(objects))
+        else:
+            objects = _unpacked(code)
+        result.append(Code(objects, code is not None))
+    return result
+
+
+def _packed(objects: Sequence[bytes]) -> bytes:
+    sizes = struct.pack(f"<{len(objects) + 1}Q", len(objects), *map(len, objects))
+    return b"".join([sizes, *objects])
+
+
+def _unpacked(payload: bytes) -> tuple[bytes, ...]:
+    (count,) = struct.unpack_from("<Q", payload)
+    sizes = struct.unpack_from(f"<{count}Q", payload, 8)
+    ends = itertools.accumulate(sizes, initial=8 * (count + 1))
+    return tuple(payload[start:end] for start, end in itertools.pairwise(ends))
 
 
 def target() -> Target:
@@ -160,18 +205,68 @@ def _target() -> Target:
 
 def object_code(text: str, level: int = 3) -> bytes:
     """Return the relocatable object that LLVM makes of a module."""
-    with lock, _optimised(text, level) as module:
-        return _machine(level).emit_object(module)
+    return _object_codes([(text, level)])[0]
 
 
 def assembly(text: str, level: int = 3) -> str:
     """Return the assembly that LLVM makes of a module, to read."""
-    with lock, _optimised(text, level) as module:
+    with lock, _optimised(text, _machine(level), level) as module:
         return _machine(level).emit_assembly(module)
 
 
+def _object_codes(tasks: Sequence[tuple[str, int]]) -> list[bytes]:
+    """Compile texts at their levels, on several threads if there are several."""
+    found: list[Any] = [None] * len(tasks)
+    order = iter(sorted(range(len(tasks)), key=lambda number: -len(tasks[number][0])))
+
+    def work(worker: int) -> None:
+        for number in order:
+            try:
+                found[number] = _emitted(*tasks[number], worker)
+            except Exception as error:
+                found[number] = error
+
+    with lock:
+        target()
+        many = min(threads(), len(tasks))
+        others = [threading.Thread(target=work, args=(worker,)) for worker in range(1, many)]
+        for each in others:
+            each.start()
+        work(0)
+        for each in others:
+            each.join()
+    for each in found:
+        if isinstance(each, Exception):
+            raise each
+    return found
+
+
+def _emitted(text: str, level: int, worker: int) -> bytes:
+    from llvmlite.binding import ffi
+
+    machine = _machine(level, worker)
+    with _optimised(text, machine, level) as module, ffi.OutputString() as problem:
+        emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
+        buffer = emit(machine, module, 1, problem)
+        if not buffer:
+            raise RuntimeError(str(problem))
+        try:
+            size = ffi.lib.LLVMPY_GetBufferSize(buffer)
+            return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), size)
+        finally:
+            ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+def _unlocked(name: str) -> Any:
+    """Return a function of LLVM without the one lock that llvmlite puts around all of them."""
+    from llvmlite.binding import ffi
+
+    function = getattr(ffi.lib, name)
+    return getattr(function, "_cfn", function)
+
+
 @contextlib.contextmanager
-def _optimised(text: str, level: int) -> Iterator[ModuleRef]:
+def _optimised(text: str, machine: TargetMachine, level: int) -> Iterator[ModuleRef]:
     """A module ready for code generation.
 
     It is closed here, and before its context: the garbage collector, which may find both in the
@@ -179,7 +274,6 @@ def _optimised(text: str, level: int) -> Iterator[ModuleRef]:
     """
     import llvmlite.binding as llvm
 
-    machine = _machine(level)
     # A context of its own: the types and constants of a module are freed with it.
     with llvm.create_context() as context:
         try:
@@ -197,11 +291,12 @@ def _optimised(text: str, level: int) -> Iterator[ModuleRef]:
             ) from error
 
 
-@functools.lru_cache(maxsize=4)
-def _machine(level: int) -> TargetMachine:
+@functools.lru_cache(maxsize=64)
+def _machine(level: int, worker: int = 0) -> TargetMachine:
+    """Return what describes the host to LLVM; each thread has its own, since it holds state."""
     import llvmlite.binding as llvm
 
-    made_for = target()
+    made_for = _target()  # the lock may be another thread's
     return llvm.Target.from_triple(made_for.triple).create_target_machine(
         made_for.cpu, made_for.features, opt=level, jit=True
     )
@@ -225,7 +320,7 @@ def _run_passes(machine: TargetMachine, module: ModuleRef, level: int, short: bo
             passes.add_instruction_combine_pass()
             passes.add_simplify_cfg_pass()
     try:
-        passes.run(module, builder)
+        _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
     finally:
         _dispose(passes)
 
@@ -250,22 +345,30 @@ def _longest_block(text: str) -> int:
     return max(block.count("\n") for block in re.split(r"\n\w+:", text))
 
 
-def _loaded(code: bytes, entry_points: Sequence[str]) -> Library:
+def loaded(unit: Unit, code: Code) -> Library:
+    """Load a unit's code; the outside functions that it calls must be known by now."""
     import llvmlite.binding as llvm
 
-    defined, wanted = symbols(code)
+    defined: set[str] = set()
+    wanted: set[str] = set()
+    for each in code.objects:
+        own, others = symbols(each)
+        defined |= own
+        wanted |= others
     with lock:
-        _refuse("does not define", [name for name in entry_points if name not in defined])
-        missing = [name for name in wanted if llvm.address_of_symbol(name) is None]
+        _refuse("does not define", [name for name in unit.entry_points if name not in defined])
+        missing = [name for name in wanted - defined if llvm.address_of_symbol(name) is None]
         _refuse("calls functions that are not on this machine:", missing)
         # The engine wants a machine and a module of its own; neither compiles anything.
         machine = llvm.Target.from_triple(target().triple).create_target_machine(opt=0, jit=True)
-        empty = llvm.parse_assembly("")
-        engine = llvm.create_mcjit_compiler(empty, machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        # Looking up an address readies the object; finalize_object would compile the empty module.
-        addresses = {name: engine.get_function_address(name) for name in entry_points}
-    return Library(engine, addresses, len(code))
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        for each in code.objects:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(each))
+        # Looking up an address readies the objects; finalize_object would compile the empty module.
+        addresses = {name: engine.get_function_address(name) for name in unit.entry_points}
+    library = Library(engine, addresses, sum(map(len, code.objects)))
+    library.cached = code.cached
+    return library
 
 
 def _close(engine: Any) -> None:

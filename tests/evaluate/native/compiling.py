@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from clew.evaluate.native.emitter import INT64, Emitter, Module, Value
+from clew.evaluate.native.linking import linked
 
 ATTRIBUTES = 'nounwind "prefer-vector-width"="512"'
 
@@ -57,6 +58,9 @@ class Library:
             opt=3,
             jit=True,
         )
+        needed = Module()
+        needed.required = loops.module.required
+        linked(needed, [])
         self.parsed = llvm.parse_assembly(loops.module.text())
         self.parsed.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=3)

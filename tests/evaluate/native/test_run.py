@@ -18,7 +18,7 @@ def _broken(monkeypatch):
     def refuse(*_, **__):
         raise toolchain.ToolchainError("native: no such processor", "use another machine", None)
 
-    monkeypatch.setattr(calling, "compiled", refuse)
+    monkeypatch.setattr(calling, "linked", refuse)
     monkeypatch.setattr(run, "_warned", set())
 
 

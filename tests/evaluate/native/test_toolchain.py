@@ -17,7 +17,15 @@ import pytest
 
 from clew.evaluate.native import toolchain
 from clew.evaluate.native.emitter import INT64, Emitter, Module, Value
-from clew.evaluate.native.toolchain import ToolchainError, assembly, compiled, symbols
+from clew.evaluate.native.toolchain import (
+    ToolchainError,
+    Unit,
+    assembly,
+    codes,
+    compiled,
+    loaded,
+    symbols,
+)
 
 llvm = pytest.importorskip("llvmlite.binding")
 
@@ -208,11 +216,31 @@ def test_a_processor_that_llvm_does_not_know(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_second_time_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled(scaled(7), ["f"])
-    monkeypatch.setattr(toolchain, "object_code", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr(toolchain, "_emitted", lambda *_: pytest.fail("compiled again"))
     library = compiled(scaled(7), ["f"])
     assert UNARY(library.address("f"))(2.0) == 14.0
     with pytest.raises(pytest.fail.Exception):
         compiled(scaled(7), ["f"], 2)
+
+
+def test_modules_of_a_unit_call_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "threads", lambda: 2)
+    inner = "define hidden double @inner(double %x) { %y = fadd double %x, 1.0  ret double %y }"
+    outer = """declare double @inner(double)
+define double @outer(double %x) { %y = call double @inner(double %x)  ret double %y }"""
+    unit = Unit((inner, outer), ("outer",))
+    for cached in (False, True):
+        (code,) = codes([unit])
+        assert code.cached == cached
+        assert len(code.objects) == 2
+        assert UNARY(loaded(unit, code).address("outer"))(2.0) == 3.0
+
+
+def test_an_error_in_one_of_several_modules_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "threads", lambda: 2)
+    with pytest.raises(ToolchainError, match="refused"):
+        codes([Unit((scaled(3), "define nonsense"), ("f",))])
+    assert UNARY(compiled(scaled(3), ["f"]).address("f"))(2.0) == 6.0
 
 
 def resident() -> int:

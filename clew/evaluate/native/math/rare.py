@@ -22,13 +22,13 @@ import numpy as np
 
 from clew.evaluate.native.emitter import Emitter, Module, Value, llvm_type
 from clew.evaluate.native.math.number import Number
-from clew.evaluate.native.toolchain import Library, compiled
+from clew.evaluate.native.toolchain import Unit
 
 _LANES = (2, 4, 8, 16)
 _ATTRIBUTES = "noinline nounwind willreturn memory(none)"
 _KEPT: WeakKeyDictionary[Module, list[str]] = WeakKeyDictionary()
-_LOADED: dict[str, Library] = {}
-"""What this process has compiled: it takes longer than the usual case, and never changes."""
+_UNITS: dict[str, tuple[Unit, ...]] = {}
+"""For each function what has to be compiled for it, in the order of loading."""
 
 
 def rare_case(rare: Number, name: str, body: Callable[..., Number], *operands: Number) -> Number:
@@ -65,8 +65,10 @@ def _define(
     if f"@{symbol}.v{_LANES[0]}" in kept:
         return
     dtype = operands[0].value.dtype
-    if symbol not in _LOADED:
-        _LOADED[symbol] = _loaded(symbol, dtype, body, len(operands))
+    if symbol not in _UNITS:
+        _UNITS[symbol] = _units(symbol, dtype, body, len(operands))
+    for unit in _UNITS[symbol]:
+        module.require(unit)
     kind = llvm_type(dtype)
     given = ", ".join([kind] * len(operands))
     module.declare(symbol, f"{kind} @{symbol}({given}) {_ATTRIBUTES}")
@@ -78,10 +80,10 @@ def _define(
     _keep(module, [f"@{symbol}.v{lanes}" for lanes in _LANES])
 
 
-def _loaded(symbol: str, dtype: np.dtype, body: Callable[..., Number], count: int) -> Library:
-    """Compile the function and its variants, for all programs of the process."""
-    from llvmlite import binding
-
+def _units(
+    symbol: str, dtype: np.dtype, body: Callable[..., Number], count: int
+) -> tuple[Unit, ...]:
+    """Write the function and its variants, which all programs of the process share."""
     kind = llvm_type(dtype)
     module = Module()
     names = [f"x{k}" for k in range(count)]
@@ -93,11 +95,8 @@ def _loaded(symbol: str, dtype: np.dtype, body: Callable[..., Number], count: in
     variants = [f"{symbol}.v{lanes}" for lanes in _LANES]
     for lanes, name in zip(_LANES, variants, strict=True):
         module.add_text(name, _variant(module, symbol, kind, names, lanes))
-    library = compiled(module.text(), [symbol, *variants], level=1)
-    library.keep()
-    for name in (symbol, *variants):
-        binding.add_symbol(name, library.address(name))
-    return library
+    own = Unit((module.text(),), (symbol, *variants), level=1)
+    return (*module.required.values(), own)
 
 
 def _keep(module: Module, symbols: Sequence[str]) -> None:

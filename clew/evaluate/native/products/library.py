@@ -17,15 +17,19 @@ from clew.evaluate.native.products.contraction import Contraction
 from clew.evaluate.native.products.convolution import Convolution, emit_convolution
 from clew.evaluate.native.products.driver import Emitted, emit_plan
 from clew.evaluate.native.products.plan import make_plan
-from clew.evaluate.native.toolchain import Library, compiled
+from clew.evaluate.native.toolchain import Unit
 
-SIGNATURE = "void @{}(ptr, ptr, ptr, ptr, i64)"
-_loaded: dict[str, Library] = {}
+
+def product(module: Module, one: Contraction | Convolution) -> Emitted:
+    """Return a product that functions of a module may call."""
+    emitted, unit = _written(one)
+    module.require(unit)
+    module.declare(unit.entry_points[0], f"void {emitted.symbol}(ptr, ptr, ptr, ptr, i64)")
+    return emitted
 
 
 @functools.lru_cache(maxsize=1024)
-def product(one: Contraction | Convolution) -> Emitted:
-    """Return a product whose symbol any program of this process may declare and call."""
+def _written(one: Contraction | Convolution) -> tuple[Emitted, Unit]:
     module = Module()
     level = 1
     if isinstance(one, Convolution):
@@ -35,18 +39,7 @@ def product(one: Contraction | Convolution) -> Emitted:
         emitted = emit_plan(module, make_plan(one, host()), host(), "product")
     text = module.text()
     name = f"clew_product_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-    if name not in _loaded:
-        _loaded[name] = _load(text, emitted.symbol, name, level)
-    return Emitted(f"@{name}", emitted.chunks, emitted.scratch)
-
-
-def _load(text: str, symbol: str, name: str, level: int) -> Library:
-    from llvmlite import binding
-
-    own = re.escape(symbol)
-    text = re.sub(rf"define internal void {own}\(", f"define void {symbol}(", text)
+    own = re.escape(emitted.symbol)
+    text = re.sub(rf"define internal void {own}\(", f"define void {emitted.symbol}(", text)
     text = re.sub(rf"{own}(?=[^\w.])", f"@{name}", text)
-    library = compiled(text, [name], level)
-    library.keep()
-    binding.add_symbol(name, library.address(name))
-    return library
+    return Emitted(f"@{name}", emitted.chunks, emitted.scratch), Unit((text,), (name,), level)
