@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,19 +15,33 @@ LIMIT = 1.0
 REPEATS = 3
 
 
-def seconds_of_solve() -> float:
-    """Return the seconds of a process that solves the demo with no step, start to exit.
+PROGRAM = """
+import sys, time
+from importlib import import_module
 
-    That is more than what comes before the first step: it reports too.
-    """
+begun = float(sys.argv.pop())
+run = import_module("clew.solve.run")._Run
+begin = run._begin
+
+def timed(self):
+    begin(self)
+    print("seconds before the first step:", time.time() - begun, file=sys.stderr)
+
+run._begin = timed
+import_module("clew.cli.main").main()
+"""
+"""``clew solve``, which also says when the state to step from is ready."""
+
+
+def seconds_of_solve() -> float:
+    """Return the seconds from starting a process that solves the demo to its first step."""
     environment = {key: value for key, value in os.environ.items() if key != "CLEW_CACHE"}
-    command = [sys.executable, "-m", "clew.cli", "solve", str(DEMO), "--steps", "0"]
-    start = time.perf_counter()
+    command = [sys.executable, "-c", PROGRAM, "solve", str(DEMO), "--steps", "0", str(time.time())]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    seconds = time.perf_counter() - start
-    if "light.position" not in done.stdout:  # exit code 1 is right: no step, no convergence
+    found = re.search(r"seconds before the first step: (\S+)", done.stderr)
+    if found is None or "light.position" not in done.stdout:
         raise RuntimeError(f"clew solve: {done.stdout}{done.stderr}")
-    return seconds
+    return float(found[1])
 
 
 def measure(repeats: int = REPEATS) -> dict[str, Any]:
@@ -36,7 +51,7 @@ def measure(repeats: int = REPEATS) -> dict[str, Any]:
     return {
         "kind": "process",
         "name": "start",
-        "title": "clew solve, the demo, no step, a later process",
+        "title": "clew solve, the demo, up to its first step, a later process",
         "seconds": seconds,
         "limit": LIMIT,
         "met": seconds <= LIMIT,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import weakref
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -91,9 +92,7 @@ def value_key(value: Any) -> Hashable:
     (True, False)
     """
     if isinstance(value, (np.ndarray, np.generic)):
-        array = np.ascontiguousarray(value)
-        digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
-        return "array", array.shape, array.dtype.str, digest
+        return "array", value.shape, value.dtype.str, _digest(np.asarray(value))
     if isinstance(value, slice):
         return "slice", value.start, value.stop, value.step
     if isinstance(value, Graph):
@@ -110,6 +109,25 @@ def value_key(value: Any) -> Hashable:
     except TypeError:
         return "object", _Identity(value)
     return type(value), value
+
+
+_digests: dict[int, tuple[weakref.ref, bytes]] = {}
+"""What was found for large arrays that nobody can change, such as constants of graphs."""
+
+
+def _digest(array: np.ndarray) -> bytes:
+    """Return a digest of an array's elements."""
+    lasting = array.nbytes > 1024 and array.base is None and not array.flags.writeable
+    known = _digests.get(id(array)) if lasting else None
+    if known is not None and known[0]() is array:
+        return known[1]
+    elements = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    digest = hashlib.blake2b(elements, digest_size=16).digest()
+    if lasting:
+        number = id(array)
+        forget = weakref.ref(array, lambda _: _digests.pop(number, None))
+        _digests[number] = (forget, digest)
+    return digest
 
 
 class _Identity:

@@ -286,8 +286,12 @@ def _same_bits(left: np.ndarray, right: np.ndarray) -> bool:
     return (
         left.shape == right.shape
         and left.dtype == right.dtype
-        and left.tobytes() == right.tobytes()
+        and np.array_equal(_bytes(left), _bytes(right))
     )
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 tracer_class: Any = None
