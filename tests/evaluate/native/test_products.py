@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from clew.evaluate.native.emitter import Module
+from clew.evaluate.native.linking import linked
 from clew.evaluate.native.host import Host, cache_sizes, host, vectors_of
 from clew.evaluate.native.products import Emitted, Product, emit_product
 from clew.evaluate.native.products.contraction import even
@@ -43,6 +44,9 @@ class Compiled:
             opt=2,
             jit=True,
         )
+        needed = Module()
+        needed.required = module.required
+        linked(needed, [])
         parsed = llvm.parse_assembly(module.text())
         parsed.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=2)
@@ -135,6 +139,18 @@ def test_random_shapes_and_strides(name, dtype):
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_blocks_and_copies(name, sizes, orders, accumulate):
     check(0, HOSTS[name], np.float32, sizes, orders, accumulate=accumulate)
+
+
+def test_tiles_that_overlap_fill_every_row():
+    symbols = set()
+    for rows in (127, 128, 129, 156, 157, 400):
+        for columns, orders in ((32, ((0, 1, 2),) * 3), (64, ((0, 1, 2), (0, 2, 1), (0, 1, 2)))):
+            check(rows, WIDE, np.float32, (2, rows, 48, columns), orders)
+        module = Module()
+        strides = ((0, 48, 1), (0, 32, 1), (0, 32, 1))
+        emit_product(module, Product(np.dtype("f4"), 1, rows, 48, 32, *strides), WIDE)
+        symbols.add(module.text().count("define internal void @outer"))
+    assert symbols == {1}
 
 
 @pytest.mark.parametrize("name", HOSTS)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from clew.evaluate.native.emitter import INT64, Module, Value
+from clew.evaluate.native.emitter import INT64, Module, Value, llvm_type
 from clew.evaluate.native.products.contraction import Axis, merged
 from clew.evaluate.native.products.kernels import Step
 from clew.evaluate.native.products.writer import VectorEmitter
+from clew.evaluate.native.toolchain import Unit
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ def _copy_turned(
 ) -> None:
     """Read columns as vectors, and turn squares of them in registers."""
     lanes = panel.lanes
-    square = _square(w.e.module, panel, row)
+    unit = _square(panel.dtype, lanes)
+    square = unit.entry_points[0]
+    w.e.module.require(unit)
+    w.e.module.declare(square, f"void @{square}(ptr, ptr, i64, i64, i64, i64)")
     given = w.word(count) if isinstance(count, int) else count
     with w.loop(0, panel.columns, lanes) as j:
         columns = w.least(w.minus(panel.columns, j), lanes)
@@ -91,25 +96,32 @@ def _copy_turned(
         with w.loop(0, given, lanes) as i:
             depth = w.least(w.minus(given, i), lanes)
             pointers = f"ptr {w.at(to, i, row)}, ptr {w.at(source, i)}"
-            words = f"i64 {columns.name}, i64 {depth.name}"
-            w.e.line(f"call void {square}({pointers}, {words})")
+            words = f"i64 {columns.name}, i64 {depth.name}, i64 {panel.right_column}, i64 {row}"
+            w.e.line(f"call void @{square}({pointers}, {words})")
 
 
-def _square(module: Module, panel: Panel, row: int) -> str:
-    """Add ``(c = rows, a = columns, n = columns, m = depth)``, which turns one square.
+@functools.lru_cache(maxsize=16)
+def _square(dtype: np.dtype, lanes: int) -> Unit:
+    """Return ``(c = rows, a = columns, n = columns, m = depth, strides)``, which turns a square.
 
     Columns that are not there are the last one again; what that writes is never read, nor are
-    the rows beyond the depth.
+    the rows beyond the depth. LLVM takes as long for it as for a product, so all share it.
     """
-    lanes = panel.lanes
-    w = VectorEmitter(module, "square", panel.dtype, "c a n m", "nounwind noinline")
+    name = f"clew_square_{lanes}_{llvm_type(dtype)}"
+    module = Module()
+    w = VectorEmitter(module, name, dtype, "c a n m column row", "nounwind", linkage="")
     mask = w.mask_below(lanes, Value(INT64, "%m"))
     last = w.minus(Value(INT64, "%n"), 1)
-    columns = [w.at("%a", w.least(last, j), panel.right_column) for j in range(lanes)]
+
+    def at(pointer: str, number: Value, stride: str) -> str:
+        return w.at(pointer, w.e.mul(number, Value(INT64, stride)))
+
+    columns = [at("%a", w.least(last, j), "%column") for j in range(lanes)]
     square = [w.load(column, lanes, mask) for column in columns]
     for i, value in enumerate(transposed(w, square, lanes)):
-        w.store(w.at("%c", i * row), lanes, value)
-    return w.finish()
+        w.store(at("%c", w.word(i), "%row"), lanes, value)
+    w.finish()
+    return Unit((module.text(),), (name,), level=1)
 
 
 def transposed(w: VectorEmitter, square: list[str], lanes: int) -> list[str]:

@@ -23,6 +23,8 @@ from clew.evaluate.native.products.plan import Plan
 from clew.evaluate.native.products.writer import VectorEmitter
 
 Range = tuple[Value, Value]
+_TWICE = 0.04
+"""Share of the rows that may be computed twice to have one kernel less to compile."""
 
 
 @dataclass(frozen=True)
@@ -415,12 +417,22 @@ class Nest:
         """Write the loops over tiles of rows, longer ones first."""
         w = self.w
         (long, many), (short, others) = self.plan.row_tiles
+        if self._overlaps():
+            with w.loop(start, end) as i:
+                then(i, w.plus(w.times(i, short), w.least(i, many - 1)), long)
+            return
         if many:
             with w.loop(start, w.least(end, many) if others else end) as i:
                 then(i, w.times(i, long), long)
         if others:
             with w.loop(w.most(start, many) if many else start, end) as i:
                 then(i, w.plus(w.times(i, short), many), short)
+
+    def _overlaps(self) -> bool:
+        """Whether shorter tiles begin a row early: one kernel less, a few rows computed twice."""
+        (_, many), (_, others) = self.plan.row_tiles
+        again = others <= _TWICE * self.plan.row.size
+        return self.mode == KEEP and many > 0 and others > 0 and again
 
     def _rows(self, place: Place, tiles: Range, columns: Range, block: Block) -> None:
         """Write the loops over blocks of rows."""

@@ -22,14 +22,16 @@ from clew.evaluate.native.toolchain import Unit
 
 def product(module: Module, one: Contraction | Convolution) -> Emitted:
     """Return a product that functions of a module may call."""
-    emitted, unit = _written(one)
-    module.require(unit)
-    module.declare(unit.entry_points[0], f"void {emitted.symbol}(ptr, ptr, ptr, ptr, i64)")
+    emitted, units = _written(one)
+    for unit in units:
+        module.require(unit)
+    module.declare(emitted.symbol[1:], f"void {emitted.symbol}(ptr, ptr, ptr, ptr, i64)")
     return emitted
 
 
 @functools.lru_cache(maxsize=1024)
-def _written(one: Contraction | Convolution) -> tuple[Emitted, Unit]:
+def _written(one: Contraction | Convolution) -> tuple[Emitted, tuple[Unit, ...]]:
+    """Return a product, and what has to be compiled for it, in the order of loading."""
     module = Module()
     level = 1
     if isinstance(one, Convolution):
@@ -42,4 +44,6 @@ def _written(one: Contraction | Convolution) -> tuple[Emitted, Unit]:
     own = re.escape(emitted.symbol)
     text = re.sub(rf"define internal void {own}\(", f"define void {emitted.symbol}(", text)
     text = re.sub(rf"{own}(?=[^\w.])", f"@{name}", text)
-    return Emitted(f"@{name}", emitted.chunks, emitted.scratch), Unit((text,), (name,), level)
+    own = Unit((text,), (name,), level)
+    made = Emitted(f"@{name}", emitted.chunks, emitted.scratch)
+    return made, (*module.required.values(), own)

@@ -36,14 +36,21 @@ class VectorEmitter:
     """
 
     def __init__(
-        self, module: Module, name: str, dtype: np.dtype, parameters: str, attributes: str
+        self,
+        module: Module,
+        name: str,
+        dtype: np.dtype,
+        parameters: str,
+        attributes: str,
+        linkage: str = "internal",
     ) -> None:
         kinds = {"c": "noalias", "a": "noalias readonly", "b": "noalias readonly", "scratch": ""}
         given = [
             (POINTER, each, kinds[each]) if each in kinds else (WORD, each, "")
             for each in parameters.split()
         ]
-        self.e = Emitter(module, module.fresh(name), given, attributes=attributes)
+        name = module.fresh(name) if linkage == "internal" else name
+        self.e = Emitter(module, name, given, attributes=attributes, linkage=linkage)
         self.dtype = dtype
         self.kind = llvm_type(dtype)
         self.suffix = f"f{8 * dtype.itemsize}"
