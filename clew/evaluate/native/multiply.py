@@ -70,11 +70,20 @@ def call_emitted(
         e.address(memory.pointer, memory.dtype, memory.offset) for memory in (result, left, right)
     ]
     scratch = "null"
-    if emitted.scratch:
-        scratch = program.worker_scratch(emitted.scratch)
+    size = max(stage.scratch for stage in emitted.stages)
+    if size or emitted.between:
+        between = program.worker_scratch(size, emitted.between)
+        scratch = e.address(between, np.dtype(np.int8), emitted.between)
+        if emitted.first is not None:
+            _call_stage(program, emitted.first, [between, *pointers[1:]], scratch)
+            pointers[2] = between
+    _call_stage(program, emitted, pointers, scratch)
+
+
+def _call_stage(program: Any, emitted: Emitted, pointers: list[str], scratch: str) -> None:
     if emitted.chunks == 1:
         given = ", ".join(f"ptr {pointer}" for pointer in (*pointers, scratch))
-        e.line(f"call void {emitted.symbol}({given}, i64 0)")
+        program.e.line(f"call void {emitted.symbol}({given}, i64 0)")
         return
     program.parallel_product(emitted, pointers, scratch)
 

@@ -193,9 +193,12 @@ class Program:
             names.append(inner.assign(f"load {kind}, ptr {place}"))
         return context, inner, names
 
-    def worker_scratch(self, size: int) -> str:
-        """Return scratch memory for every worker, to be used before the next call only."""
-        self._scratch = max(self._scratch, size * self.workers)
+    def worker_scratch(self, size: int, shared: int = 0) -> str:
+        """Return scratch memory, to be used before the next call only.
+
+        There are ``shared`` bytes for all, and then ``size`` for every worker.
+        """
+        self._scratch = max(self._scratch, shared + size * self.workers)
         return "%scratch"
 
     def run_chunks(self, e: Emitter, function: str, context: str, chunks: int) -> None:

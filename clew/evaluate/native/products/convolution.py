@@ -298,11 +298,11 @@ def _emit_way(module: Module, way: Way, host: Host) -> Emitted:
     dtype = np.dtype(one.dtype)
     w = VectorEmitter(module, "convolution", dtype, "c a b scratch chunk", "nounwind noinline")
     nest = Nest(w, plan, host)
-    scratch = _lines(nest.scratch)
+    scratch = lines(nest.scratch)
     kernels = "%b"
     if way.turned:
         kernels = w.e.assign(f"getelementptr i8, ptr %scratch, i64 {scratch}")
-        scratch += _lines(
+        scratch += lines(
             one.groups * one.made * one.taken * math.prod(one.lengths) * dtype.itemsize
         )
         w.e.line(f"call void {_kernel_copy(module, one)}(ptr {kernels}, ptr %b)")
@@ -319,7 +319,7 @@ def _emit_way(module: Module, way: Way, host: Host) -> Emitted:
     frame = w.e.assign(f"getelementptr i8, ptr %scratch, i64 {scratch}")
     reach = math.prod(one.reaches(axis) for axis in range(len(one.space)))
     size = one.groups * one.taken * reach * dtype.itemsize
-    scratch += _lines(size)
+    scratch += lines(size)
     name = "llvm.memset.p0.i64"
     module.declare(name, f"void @{name}(ptr, i8, i64, i1)")
     w.e.line(f"call void @{name}(ptr align 64 {frame}, i8 0, i64 {size}, i1 false)")
@@ -331,7 +331,8 @@ def _emit_way(module: Module, way: Way, host: Host) -> Emitted:
     return Emitted(w.finish(), way.parts * plan.chunks, scratch)
 
 
-def _lines(size: int) -> int:
+def lines(size: int) -> int:
+    """Return a number of bytes rounded up to whole lines."""
     return -(-size // 64) * 64
 
 

@@ -39,11 +39,22 @@ class Emitted:
         Independent pieces of work, to be run in any order, possibly at once.
     scratch : int
         Bytes of 64-byte aligned memory that each worker needs.
+    first : Emitted, optional
+        To be called before, with other memory as C: what it writes there stands for B then.
+    between : int
+        Bytes of that memory.
     """
 
     symbol: str
     chunks: int
     scratch: int
+    first: Emitted | None = None
+    between: int = 0
+
+    @property
+    def stages(self) -> tuple[Emitted, ...]:
+        """The functions in the order in which they are called."""
+        return (*(self.first.stages if self.first else ()), self)
 
 
 @dataclass(frozen=True)

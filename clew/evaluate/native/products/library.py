@@ -10,14 +10,23 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from dataclasses import replace
 
 from clew.evaluate.native.emitter import Module
 from clew.evaluate.native.host import host
 from clew.evaluate.native.products.contraction import Contraction
-from clew.evaluate.native.products.convolution import Convolution, emit_convolution
+from clew.evaluate.native.products.convolution import (
+    Convolution,
+    cheapest,
+    emit_convolution,
+)
 from clew.evaluate.native.products.driver import Emitted, emit_plan
 from clew.evaluate.native.products.plan import make_plan
+from clew.evaluate.native.products.winograd import emit_filtered, filtered
 from clew.evaluate.native.toolchain import Unit
+
+_GAIN = 0.9
+"""The share of a direct convolution's cycles that a filtered one may take to be preferred."""
 
 
 def product(module: Module, one: Contraction | Convolution) -> Emitted:
@@ -25,7 +34,8 @@ def product(module: Module, one: Contraction | Convolution) -> Emitted:
     emitted, units = _written(one)
     for unit in units:
         module.require(unit)
-    module.declare(emitted.symbol[1:], f"void {emitted.symbol}(ptr, ptr, ptr, ptr, i64)")
+    for each in emitted.stages:
+        module.declare(each.symbol[1:], f"void {each.symbol}(ptr, ptr, ptr, ptr, i64)")
     return emitted
 
 
@@ -36,14 +46,24 @@ def _written(one: Contraction | Convolution) -> tuple[Emitted, tuple[Unit, ...]]
     level = 1
     if isinstance(one, Convolution):
         level = 2  # loops over windows have addresses to be simplified
-        emitted = emit_convolution(module, one, host())
+        emitted = _convolution(module, one)
     else:
         emitted = emit_plan(module, make_plan(one, host()), host(), "product")
     text = module.text()
     name = f"clew_product_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-    own = re.escape(emitted.symbol)
-    text = re.sub(rf"define internal void {own}\(", f"define void {emitted.symbol}(", text)
-    text = re.sub(rf"{own}(?=[^\w.])", f"@{name}", text)
-    own = Unit((text,), (name,), level)
-    made = Emitted(f"@{name}", emitted.chunks, emitted.scratch)
-    return made, (*module.required.values(), own)
+    names = tuple(f"{name}_{i}" if i else name for i in range(len(emitted.stages)))
+    made = None
+    for stage, public in zip(emitted.stages, names[::-1], strict=True):
+        own = re.escape(stage.symbol)
+        text = re.sub(rf"define internal void {own}\(", f"define void {stage.symbol}(", text)
+        text = re.sub(rf"{own}(?=[^\w.])", f"@{public}", text)
+        made = replace(stage, symbol=f"@{public}", first=made)
+    return made, (*module.required.values(), Unit((text,), names, level))
+
+
+def _convolution(module: Module, one: Convolution) -> Emitted:
+    """Write a convolution in the way that should take the fewest cycles."""
+    way = filtered(one, host())
+    if way is not None and way.cost < _GAIN * cheapest(one, host()).cost:
+        return emit_filtered(module, way, host())
+    return emit_convolution(module, one, host())

@@ -215,6 +215,10 @@ class VectorEmitter:
         """Return ``x + y``."""
         return self.e.assign(f"fadd {self.vector(lanes)} {x}, {y}")
 
+    def subtract(self, x: str, y: str, lanes: int) -> str:
+        """Return ``x - y``."""
+        return self.e.assign(f"fsub {self.vector(lanes)} {x}, {y}")
+
     def multiply_add(self, x: str, y: str, z: str, lanes: int, fused: bool) -> str:
         """Return ``x y + z``."""
         vector = self.vector(lanes)
@@ -235,3 +239,11 @@ class VectorEmitter:
         return self.e.assign(
             f"call reassoc {self.kind} @{name}({self.kind} {zero}, {vector} {value})"
         )
+
+
+def zero(w: VectorEmitter, pointer: str, many: int) -> None:
+    """Write zeros."""
+    name = "llvm.memset.p0.i64"
+    w.e.module.declare(name, f"void @{name}(ptr, i8, i64, i1)")
+    size = many * w.dtype.itemsize
+    w.e.line(f"call void @{name}(ptr align {w.dtype.itemsize} {pointer}, i8 0, i64 {size}, i1 false)")
