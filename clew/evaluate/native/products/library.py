@@ -22,7 +22,8 @@ from clew.evaluate.native.products.convolution import (
 )
 from clew.evaluate.native.products.driver import Emitted, emit_plan
 from clew.evaluate.native.products.plan import make_plan
-from clew.evaluate.native.products.winograd import emit_filtered, filtered
+from clew.evaluate.native.products.winograd import emit_filtered
+from clew.evaluate.native.products.winograd_plan import filtered
 from clew.evaluate.native.toolchain import Unit
 
 _GAIN = 0.9

@@ -2,98 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
-
-from clew.evaluate.native.emitter import INT64, Emitter, Module, Value
+from clew.evaluate.native.emitter import INT64, Module, Value
+from clew.evaluate.native.products.winograd_maps import Numbers, filter_of, from_points, to_points
+from clew.evaluate.native.products.winograd_plan import Way
+from clew.evaluate.native.products.winograd_text import Pair
 from clew.evaluate.native.products.writer import VectorEmitter, zero
 
-Strides = tuple[int, int, int, int]
-_PARAMETERS = "c a b scratch chunk"
-_Map = Callable[[Emitter, Sequence[Value]], list[Value]]
+Square = list[list[Value]]
+_PARAMETERS, _ATTRIBUTES = "c a b scratch chunk", "nounwind noinline"
 
 
-def _points(e: Emitter, g: Sequence[Value]) -> list[Value]:
-    """Return the four points of three numbers of a kernel."""
-    half = e.like(g[0], 0.5)
-    outer, middle = e.mul(e.add(g[0], g[2]), half), e.mul(g[1], half)
-    return [g[0], e.add(outer, middle), e.sub(outer, middle), g[2]]
-
-
-def _numbers(e: Emitter, p: Sequence[Value]) -> list[Value]:
-    """Return three numbers of a kernel's gradient for the sums over its four points."""
-    half = e.like(p[0], 0.5)
-    total = e.mul(e.add(p[1], p[2]), half)
-    return [e.add(p[0], total), e.mul(e.sub(p[1], p[2]), half), e.add(total, p[3])]
-
-
-def _both_axes(e: Emitter, mapped: _Map, square: list[list[Value]]) -> list[list[Value]]:
-    """Apply a map along columns and rows."""
-    columns = [mapped(e, column) for column in zip(*square, strict=True)]
-    return [mapped(e, row) for row in zip(*columns, strict=True)]
-
-
-def _square(w: VectorEmitter, a: str, size: int, down: int, across: int) -> list[list[Value]]:
+def _loaded(w: VectorEmitter, a: str, sizes: Pair, strides: Pair) -> Square:
     return [
-        [w.e.load(w.at(a, i * down + j * across), w.dtype) for j in range(size)]
-        for i in range(size)
+        [w.e.load(w.at(a, i * strides[0] + j * strides[1]), w.dtype) for j in range(sizes[1])]
+        for i in range(sizes[0])
     ]
 
 
-def kernels_to_points(
-    module: Module, dtype: np.dtype, sizes: tuple[int, int], strides: Strides, chunks: int
-) -> str:
-    """Add ``(c = points, b = kernels)``: 16 matrices (channels in, channels out).
+def _mapped(w: VectorEmitter, tile: Pair, square: Square, back: bool) -> Square:
+    """Map the columns of a square, then its rows."""
+    move: Callable[..., list[Value]] = from_points if back else to_points
+    down, across = (filter_of(size).kernel for size in tile)
+    if back:
+        down, across = down.T, across.T
+    columns = [move(Numbers(w), down, column) for column in zip(*square, strict=True)]
+    return [move(Numbers(w), across, row) for row in zip(*columns, strict=True)]
 
-    ``sizes`` and ``strides`` are those of channels out and in, then of rows and columns.
-    """
-    made, taken = sizes
-    w = VectorEmitter(module, "kernels", dtype, _PARAMETERS, "nounwind noinline")
-    with w.loop(*w.share(taken, Value(INT64, "%chunk"), chunks)) as c:
-        source, to = w.at("%b", c, strides[1]), w.at("%c", c, made)
-        with w.loop(0, made, plain=True) as o:
-            square = _square(w, w.at(source, o, strides[0]), 3, *strides[2:])
-            for i, row in enumerate(_both_axes(w.e, _points, square)):
-                for j, value in enumerate(row):
-                    w.e.store(w.at(w.at(to, o), (4 * i + j) * made * taken), value)
+
+def kernels_to_points(module: Module, way: Way, chunks: int) -> str:
+    """Add ``(c = points, b = kernels)``: a matrix (channels in, channels out) for each point."""
+    one = way.one
+    w = VectorEmitter(module, "kernels", way.kind.dtype, _PARAMETERS, _ATTRIBUTES)
+    with w.loop(*w.share(one.taken, Value(INT64, "%chunk"), chunks)) as c:
+        source, to = w.at("%b", c, one.kernel[1]), w.at("%c", c, one.made)
+        with w.loop(0, one.made, plain=True) as o:
+            down, across = one.kernel[2:]
+            square = _loaded(w, w.at(source, o, one.kernel[0]), (3, 3), (down, across))
+            points = [value for row in _mapped(w, way.tile, square, back=False) for value in row]
+            for i, value in enumerate(points):
+                w.e.store(w.at(w.at(to, o), i * one.made * one.taken), value)
     return w.finish()
 
 
-def points_to_kernels(
-    module: Module,
-    dtype: np.dtype,
-    sizes: tuple[int, int],
-    pieces: tuple[int, int],
-    strides: Strides,
-    parts: int,
-    chunks: int,
-) -> str:
+def points_to_kernels(module: Module, way: Way, chunks: int) -> str:
     """Add ``(c = gradient, b = sums)``, which adds up the ``parts`` sums in their order.
 
     The sums lie as pieces of channels out, of channels in, parts, points, channels in and out.
-    A worker needs memory for ``16 made`` numbers.
+    A worker needs memory for a row of each point.
     """
-    made, taken = pieces
-    apart = made * taken
-    w = VectorEmitter(module, "gradient", dtype, _PARAMETERS, "nounwind noinline")
-    with w.loop(*w.share(sizes[1], Value(INT64, "%chunk"), chunks)) as c:
-        inner, row = w.divided(c, taken)
-        with w.loop(0, sizes[0] // made) as outer:
-            number = w.plus(w.times(outer, sizes[1] // taken), inner)
-            first = w.at(w.at("%b", number, 16 * parts * apart), row, made)
-            to = w.at(w.at("%c", c, strides[1]), outer, made * strides[0])
-            zero(w, "%scratch", 16 * made)
-            with w.loop(0, parts) as part, w.loop(0, 16) as point:
-                total = w.at("%scratch", point, made)
-                more = w.at(w.at(first, point, apart), part, 16 * apart)
+    one, made = way.one, way.made
+    high, wide = (size + 2 for size in way.tile)
+    w = VectorEmitter(module, "gradient", way.kind.dtype, _PARAMETERS, _ATTRIBUTES)
+    with w.loop(*w.share(one.batch, Value(INT64, "%chunk"), chunks)) as c:
+        inner, row = w.divided(c, way.taken)
+        with w.loop(0, one.made // made) as outer:
+            piece = w.plus(w.times(outer, one.batch // way.taken), inner)
+            apart = way.taken * made
+            first = w.at(w.at("%b", piece, way.points * way.parts * apart), row, made)
+            zero(w, "%scratch", way.points * made)
+            with w.loop(0, way.points * way.parts) as number:
+                _, point = w.divided(number, way.points)
+                total, more = w.at("%scratch", point, made), w.at(first, number, apart)
                 with w.loop(0, made, plain=True) as o:
-                    both = [w.e.load(w.at(each, o), dtype) for each in (total, more)]
+                    both = [w.e.load(w.at(each, o), w.dtype) for each in (total, more)]
                     w.e.store(w.at(total, o), w.e.add(*both))
+            to = w.at(w.at("%c", c, one.result[0]), outer, made * one.result[1])
             with w.loop(0, made, plain=True) as o:
-                square = _square(w, w.at("%scratch", o), 4, 4 * made, made)
-                for i, line in enumerate(_both_axes(w.e, _numbers, square)):
+                square = _loaded(w, w.at("%scratch", o), (high, wide), (wide * made, made))
+                for i, line in enumerate(_mapped(w, way.tile, square, back=True)):
                     for j, value in enumerate(line):
-                        place = w.at(w.at(to, o, strides[0]), i * strides[2] + j * strides[3])
-                        w.e.store(place, value)
+                        place = i * one.result[2] + j * one.result[3]
+                        w.e.store(w.at(w.at(to, o, one.result[1]), place), value)
     return w.finish()

@@ -1,13 +1,12 @@
 """The functions that Winograd's filtering is made of: frames, points, and the ways between.
 
 A *frame* holds some rows of a picture as (row, column, channel), zeros around, so that vectors run
-along the channels and no tile has an edge. *Points* are what tiles become: 16 matrices (tiles,
-channels), one for each place of a transformed tile.
+along the channels and no tile has an edge. *Points* are what tiles become: a matrix (tiles,
+channels) for each number of a transformed tile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,9 @@ import numpy as np
 from clew.evaluate.native.emitter import INT64, Module, Value
 from clew.evaluate.native.products.contraction import Axis
 from clew.evaluate.native.products.copies import strided_copy, transposed
+from clew.evaluate.native.products.winograd_maps import Vectors, filter_of
+from clew.evaluate.native.products.winograd_maps import from_points as results_of
+from clew.evaluate.native.products.winograd_maps import to_points as points_of
 from clew.evaluate.native.products.writer import VectorEmitter, zero
 
 Pair = tuple[int, int]
@@ -23,11 +25,12 @@ _LINE = 64
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Numbers of one dtype, and how many of them a vector holds."""
+class Kind:
+    """What numbers are: their dtype, how many a vector holds, whether ``x y + z`` is one step."""
 
     dtype: np.dtype
     lanes: int
+    fused: bool
 
     def rounded(self, many: int) -> int:
         """Return how many numbers whole vectors for so many have."""
@@ -36,28 +39,28 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Points:
-    """16 matrices of ``tiles`` rows, ``pitch`` elements each.
+    """``many`` matrices of ``tiles`` rows, ``pitch`` elements each.
 
-    They begin ``apart`` elements from each other, an odd number of lines, so that the places of a
+    They begin ``apart`` elements from each other, an odd number of lines, so that the points of a
     tile do not compete for one set of the cache.
     """
 
+    many: int
     tiles: int
     pitch: int
     apart: int
 
     @staticmethod
-    def of(numbers: Numbers, tiles: int, channels: int) -> Points:
+    def of(kind: Kind, many: int, tiles: int, channels: int) -> Points:
         """Return the points of so many channels, padded to whole vectors."""
-        pitch = numbers.rounded(channels)
-        line = _LINE // numbers.dtype.itemsize
-        lines = -(-tiles * pitch // line) | 1
-        return Points(tiles, pitch, lines * line)
+        pitch = kind.rounded(channels)
+        line = _LINE // kind.dtype.itemsize
+        return Points(many, tiles, pitch, (-(-tiles * pitch // line) | 1) * line)
 
     @property
     def size(self) -> int:
         """Elements altogether."""
-        return 16 * self.apart
+        return self.many * self.apart
 
 
 @dataclass(frozen=True)
@@ -72,22 +75,25 @@ class Picture:
 
 @dataclass(frozen=True)
 class Frame:
-    """Rows of a picture, for tiles of ``taps`` x ``taps`` every two rows and columns."""
+    """Rows of a picture for ``tiles`` (rows, columns) that begin ``step`` numbers apart.
 
-    tile_rows: int
-    tile_columns: int
-    taps: int
+    They overlap by two numbers in a signal, and not in its result.
+    """
+
+    tiles: Pair
+    step: Pair
+    overlap: int
     pitch: int
 
     @property
     def rows(self) -> int:
         """Rows of numbers that the tiles cover."""
-        return 2 * self.tile_rows + self.taps - 2
+        return self.step[0] * self.tiles[0] + self.overlap
 
     @property
     def columns(self) -> int:
         """Columns of numbers that the tiles cover."""
-        return 2 * self.tile_columns + self.taps - 2
+        return self.step[1] * self.tiles[1] + self.overlap
 
     @property
     def size(self) -> int:
@@ -98,19 +104,17 @@ class Frame:
 # --- copies ------------------------------------------------------------------------------
 
 
-def turned(
-    module: Module, numbers: Numbers, columns: Pair, depth: Pair, padded: bool = False
-) -> str:
+def turned(module: Module, kind: Kind, columns: Pair, depth: Pair, padded: bool = False) -> str:
     """Add ``(c = rows, a = columns)``, which turns columns into rows, square by square.
 
     ``columns`` is how many and their stride in a, where each lies side by side, ``depth`` how many
     rows and their stride in c. Where rows are ``padded``, zeros fill the last vector.
     """
-    lanes = numbers.lanes
-    w = VectorEmitter(module, "turned", numbers.dtype, "c a", _ATTRIBUTES)
+    lanes = kind.lanes
+    w = VectorEmitter(module, "turned", kind.dtype, "c a", _ATTRIBUTES)
     for first, stop, many in _pieces(columns[0], lanes):
         for start, end, deep in _pieces(depth[0], lanes):
-            square = _square(module, numbers, (many, columns[1]), (deep, depth[1]), padded)
+            square = _square(module, kind, (many, columns[1]), (deep, depth[1]), padded)
             with w.loop(first, stop, lanes) as j, w.loop(start, end, lanes) as i:
                 to = w.at(w.at("%c", j), i, depth[1])
                 source = w.at(w.at("%a", i), j, columns[1])
@@ -125,9 +129,9 @@ def _pieces(total: int, lanes: int) -> list[tuple[int, int, int]]:
     return [piece for piece in pieces if piece[2] and piece[1] > piece[0]]
 
 
-def _square(module: Module, numbers: Numbers, columns: Pair, depth: Pair, padded: bool) -> str:
-    lanes = numbers.lanes
-    w = VectorEmitter(module, "square", numbers.dtype, "c a", _ATTRIBUTES)
+def _square(module: Module, kind: Kind, columns: Pair, depth: Pair, padded: bool) -> str:
+    lanes = kind.lanes
+    w = VectorEmitter(module, "square", kind.dtype, "c a", _ATTRIBUTES)
     inside, written = w.mask(lanes, depth[0]), w.mask(lanes, lanes if padded else columns[0])
     square = [w.load(w.at("%a", j * columns[1]), lanes, inside) for j in range(columns[0])]
     square += ["zeroinitializer"] * (lanes - columns[0])
@@ -136,21 +140,21 @@ def _square(module: Module, numbers: Numbers, columns: Pair, depth: Pair, padded
     return w.finish()
 
 
-def fill(module: Module, numbers: Numbers, picture: Picture, frame: Frame) -> str:
+def fill(module: Module, kind: Kind, picture: Picture, frame: Frame) -> str:
     """Add ``(c = frame, a = picture, first)``, which copies rows; the first may be outside."""
-    w = VectorEmitter(module, "fill", numbers.dtype, "c a first", _ATTRIBUTES)
+    w = VectorEmitter(module, "fill", kind.dtype, "c a first", _ATTRIBUTES)
     left, skipped = max(0, picture.before[1]), max(0, -picture.before[1])
     left = min(left, frame.columns)
     many = max(0, min(picture.space[1] - skipped, frame.columns - left))
     channel, down, across = picture.strides
     if across == 1:
-        copy = turned(module, numbers, (picture.channels, channel), (many, frame.pitch), True)
+        copy = turned(module, kind, (picture.channels, channel), (many, frame.pitch), True)
     else:
         axes = (
             Axis(picture.channels, left=channel, result=1),
             Axis(many, left=across, result=frame.pitch),
         )
-        copy = strided_copy(module, numbers.dtype, axes)
+        copy = strided_copy(module, kind.dtype, axes)
 
     def clear(line: str, first: int, stop: int) -> None:
         size = (stop - first) * frame.pitch
@@ -171,99 +175,74 @@ def fill(module: Module, numbers: Numbers, picture: Picture, frame: Frame) -> st
     return w.finish()
 
 
-def deliver(module: Module, numbers: Numbers, picture: Picture, pitch: int) -> str:
+def deliver(module: Module, kind: Kind, picture: Picture, pitch: int) -> str:
     """Add ``(c = a picture's row, a = columns of channels)``, which brings a row to its place."""
     channel, _, across = picture.strides
     if across == 1:
-        return turned(module, numbers, (picture.space[1], pitch), (picture.channels, channel))
+        return turned(module, kind, (picture.space[1], pitch), (picture.channels, channel))
     axes = (
         Axis(picture.channels, left=1, result=channel),
         Axis(picture.space[1], left=pitch, result=across),
     )
-    return strided_copy(module, numbers.dtype, axes)
+    return strided_copy(module, kind.dtype, axes)
 
 
 # --- tiles and points --------------------------------------------------------------------
 
 
-class Maps:
-    """The transforms along one axis, on vectors."""
-
-    def __init__(self, w: VectorEmitter, lanes: int) -> None:
-        self.w = w
-        self.lanes = lanes
-
-    def _sum(self, x: str, y: str) -> str:
-        return self.w.add(x, y, self.lanes)
-
-    def _difference(self, x: str, y: str) -> str:
-        return self.w.subtract(x, y, self.lanes)
-
-    def points(self, d: Sequence[str]) -> list[str]:
-        """Return the points of four numbers of a signal, or of two of a result's cotangent."""
-        if len(d) == 2:
-            return [d[0], self._sum(*d), self._difference(*d), d[1]]
-        return [
-            self._difference(d[0], d[2]),
-            self._sum(d[1], d[2]),
-            self._difference(d[2], d[1]),
-            self._difference(d[3], d[1]),
-        ]
-
-    def result(self, m: Sequence[str]) -> list[str]:
-        """Return the two numbers of a result for its four points."""
-        return [
-            self._sum(self._sum(m[1], m[2]), m[0]),
-            self._sum(self._difference(m[1], m[2]), m[3]),
-        ]
-
-
-def to_points(module: Module, numbers: Numbers, frame: Frame, points: Points) -> str:
+def to_points(module: Module, kind: Kind, frame: Frame, points: Points) -> str:
     """Add ``(c = points, a = frame)``, which transforms all tiles of a frame.
 
     A column of numbers is transformed once for the two tiles that it belongs to.
     """
-    w = VectorEmitter(module, "points", numbers.dtype, "c a", _ATTRIBUTES)
-    lanes, pitch = numbers.lanes, frame.pitch
-    maps = Maps(w, lanes)
-    down = frame.columns * pitch
-    kept = [[w.place(lanes) for _ in range(4)] for _ in range(frame.taps - 2)]
+    w = VectorEmitter(module, "points", kind.dtype, "c a", _ATTRIBUTES)
+    lanes, pitch, overlap = kind.lanes, frame.pitch, frame.overlap
+    on = Vectors(w, lanes, kind.fused)
+    maps = [filter_of(size) for size in frame.step]
+    down, across = (each.signal if overlap else each.result.T for each in maps)
+    high, wide = down.shape[1], across.shape[1]
+    line = frame.columns * pitch
+    kept = [[w.place(lanes) for _ in down] for _ in range(overlap)]
 
     def column(a: str) -> list[str]:
-        return maps.points([w.load(w.at(a, k * down), lanes) for k in range(frame.taps)])
+        return points_of(on, down, [w.load(w.at(a, k * line), lanes) for k in range(high)])
 
     def keep(columns: list[list[str]]) -> None:
-        for places, values in zip(kept, columns, strict=False):
+        for places, values in zip(kept, columns, strict=True):
             for place, value in zip(places, values, strict=True):
                 w.set(place, lanes, value)
 
-    with w.loop(0, frame.tile_rows) as r, w.loop(0, pitch, lanes) as v:
-        a = w.at(w.at("%a", r, 2 * down), v)
-        c = w.at(w.at("%c", r, frame.tile_columns * pitch), v)
-        keep([column(w.at(a, j * pitch)) for j in range(len(kept))])
-        with w.loop(0, frame.tile_columns) as x:
-            here, to = w.at(a, x, 2 * pitch), w.at(c, x, pitch)
-            old = [[w.get(place, lanes) for place in places] for places in kept]
-            new = [column(w.at(here, j * pitch)) for j in range(len(kept), frame.taps)]
-            for i, line in enumerate(zip(*old, *new, strict=True)):
-                for j, value in enumerate(maps.points(line)):
-                    w.store(w.at(to, (4 * i + j) * points.apart), lanes, value)
-            keep(new)
+    with w.loop(0, frame.tiles[0]) as r, w.loop(0, pitch, lanes) as v:
+        a = w.at(w.at("%a", r, frame.step[0] * line), v)
+        c = w.at(w.at("%c", r, frame.tiles[1] * pitch), v)
+        keep([column(w.at(a, j * pitch)) for j in range(overlap)])
+        with w.loop(0, frame.tiles[1]) as x:
+            here, to = w.at(a, x, frame.step[1] * pitch), w.at(c, x, pitch)
+            columns = [[w.get(place, lanes) for place in places] for places in kept]
+            columns += [column(w.at(here, j * pitch)) for j in range(overlap, wide)]
+            keep(columns[wide - overlap :])
+            rows = [points_of(on, across, row) for row in zip(*columns, strict=True)]
+            for i, value in enumerate(value for row in rows for value in row):
+                w.store(w.at(to, i * points.apart), lanes, value)
     return w.finish()
 
 
-def from_points(module: Module, numbers: Numbers, tiles: int, points: Points) -> str:
-    """Add ``(c = two rows of results, a = points)``, for one row of tiles."""
-    w = VectorEmitter(module, "results", numbers.dtype, "c a", _ATTRIBUTES)
-    lanes, pitch = numbers.lanes, points.pitch
-    maps = Maps(w, lanes)
-    with w.loop(0, pitch, lanes) as v, w.loop(0, tiles) as x:
-        a, c = w.at(w.at("%a", v), x, pitch), w.at(w.at("%c", v), x, 2 * pitch)
-        columns = [
-            maps.result([w.load(w.at(a, (4 * i + j) * points.apart), lanes) for i in range(4)])
-            for j in range(4)
-        ]
-        for i, line in enumerate(zip(*columns, strict=True)):
-            for j, value in enumerate(maps.result(line)):
-                w.store(w.at(c, (2 * i * tiles + j) * pitch), lanes, value)
+def from_points(module: Module, kind: Kind, frame: Frame, points: Points) -> str:
+    """Add ``(c = frame, a = points)``, for a frame of one row of tiles of results."""
+    w = VectorEmitter(module, "results", kind.dtype, "c a", _ATTRIBUTES)
+    lanes, pitch = kind.lanes, points.pitch
+    on = Vectors(w, lanes, kind.fused)
+    down, across = (filter_of(size).result for size in frame.step)
+    high, wide = down.shape[1], across.shape[1]
+    with w.loop(0, pitch, lanes) as v, w.loop(0, frame.tiles[1]) as x:
+        a, c = w.at(w.at("%a", v), x, pitch), w.at(w.at("%c", v), x, frame.step[1] * pitch)
+
+        def column(j: int, a: str = a) -> list[str]:
+            places = (w.at(a, (i * wide + j) * points.apart) for i in range(high))
+            return results_of(on, down, [w.load(place, lanes) for place in places])
+
+        rows = zip(*(column(j) for j in range(wide)), strict=True)
+        for i, row in enumerate(rows):
+            for j, value in enumerate(results_of(on, across, row)):
+                w.store(w.at(c, (i * frame.columns + j) * pitch), lanes, value)
     return w.finish()

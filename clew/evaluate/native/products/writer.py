@@ -246,4 +246,6 @@ def zero(w: VectorEmitter, pointer: str, many: int) -> None:
     name = "llvm.memset.p0.i64"
     w.e.module.declare(name, f"void @{name}(ptr, i8, i64, i1)")
     size = many * w.dtype.itemsize
-    w.e.line(f"call void @{name}(ptr align {w.dtype.itemsize} {pointer}, i8 0, i64 {size}, i1 false)")
+    w.e.line(
+        f"call void @{name}(ptr align {w.dtype.itemsize} {pointer}, i8 0, i64 {size}, i1 false)"
+    )
