@@ -10,6 +10,7 @@ the signal (``spread``) are never met: the places of each residue are a convolut
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass, replace
@@ -218,6 +219,7 @@ def _emit_residues(module: Module, one: Convolution, host: Host) -> Emitted:
 # --- copies ------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=64)
 def cheapest(one: Convolution, host: Host) -> Way:
     """Return the way that should take the fewest cycles."""
     ways = []

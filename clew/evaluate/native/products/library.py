@@ -21,12 +21,12 @@ from clew.evaluate.native.products.convolution import (
     emit_convolution,
 )
 from clew.evaluate.native.products.driver import Emitted, emit_plan
-from clew.evaluate.native.products.plan import make_plan
+from clew.evaluate.native.products.plan import make_plan, waiting
 from clew.evaluate.native.products.winograd import emit_filtered
 from clew.evaluate.native.products.winograd_plan import filtered
 from clew.evaluate.native.toolchain import Unit
 
-_GAIN = 0.9
+_GAIN = 0.75
 """The share of a direct convolution's cycles that a filtered one may take to be preferred."""
 
 
@@ -52,19 +52,26 @@ def _written(one: Contraction | Convolution) -> tuple[Emitted, tuple[Unit, ...]]
         emitted = emit_plan(module, make_plan(one, host()), host(), "product")
     text = module.text()
     name = f"clew_product_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-    names = tuple(f"{name}_{i}" if i else name for i in range(len(emitted.stages)))
-    made = None
-    for stage, public in zip(emitted.stages, names[::-1], strict=True):
-        own = re.escape(stage.symbol)
-        text = re.sub(rf"define internal void {own}\(", f"define void {stage.symbol}(", text)
+    names = {stage.symbol: f"{name}_{i}" for i, stage in enumerate(emitted.stages)}
+    for symbol, public in names.items():
+        own = re.escape(symbol)
+        text = re.sub(rf"define internal void {own}\(", f"define void {symbol}(", text)
         text = re.sub(rf"{own}(?=[^\w.])", f"@{public}", text)
-        made = replace(stage, symbol=f"@{public}", first=made)
-    return made, (*module.required.values(), Unit((text,), names, level))
+    unit = Unit((text,), tuple(names.values()), level)
+    return _renamed(emitted, names), (*module.required.values(), unit)
+
+
+def _renamed(emitted: Emitted, names: dict[str, str]) -> Emitted:
+    first = None if emitted.first is None else _renamed(emitted.first, names)
+    return replace(emitted, symbol=f"@{names[emitted.symbol]}", first=first)
 
 
 def _convolution(module: Module, one: Convolution) -> Emitted:
-    """Write a convolution in the way that should take the fewest cycles."""
+    """Write a convolution, filtered if that should be clearly faster."""
     way = filtered(one, host())
-    if way is not None and way.cost < _GAIN * cheapest(one, host()).cost:
-        return emit_filtered(module, way, host())
+    if way is not None:
+        direct = cheapest(one, host())
+        other = direct.cost * waiting(direct.parts * direct.plan.chunks, host())
+        if way.cost * waiting(way.chunks, host()) < _GAIN * other:
+            return emit_filtered(module, way, host())
     return emit_convolution(module, one, host())

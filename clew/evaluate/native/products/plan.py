@@ -421,12 +421,22 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
         )
         extra = _extra(plan, host, parts, extents)
         total = (plan.cost + extra) * spare
-        score = sum(
-            total * workers * -(-chunks // workers) / chunks for workers in (1, *host.workers())
-        )
+        score = total * waiting(chunks, host)
         if score < best[0]:
             best = (score, replace(plan, parts=parts, extra=extra))
     return best
+
+
+def waiting(chunks: int, host: Host) -> float:
+    """Return how much longer work takes because it cannot be shared evenly.
+
+    The mean over numbers of workers. Three chunks take two workers as long as four do.
+
+    >>> waiting(1, Host(cores=2)), waiting(2, Host(cores=2)), waiting(3, Host(cores=2))
+    (1.5, 1.0, 1.1666666666666665)
+    """
+    many = (1, *host.workers())
+    return sum(n * -(-chunks // n) / chunks for n in many) / len(many)
 
 
 def _extra(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clew.evaluate.native.emitter import INT64, Module, Value
-from clew.evaluate.native.products.winograd_maps import Numbers, filter_of, from_points, to_points
+from clew.evaluate.native.products.winograd_maps import Numbers, filter_of, points_of, results_of
 from clew.evaluate.native.products.winograd_plan import Way
 from clew.evaluate.native.products.winograd_text import Pair
 from clew.evaluate.native.products.writer import VectorEmitter, zero
@@ -23,7 +23,7 @@ def _loaded(w: VectorEmitter, a: str, sizes: Pair, strides: Pair) -> Square:
 
 def _mapped(w: VectorEmitter, tile: Pair, square: Square, back: bool) -> Square:
     """Map the columns of a square, then its rows."""
-    move: Callable[..., list[Value]] = from_points if back else to_points
+    move: Callable[..., list[Value]] = results_of if back else points_of
     down, across = (filter_of(size).kernel for size in tile)
     if back:
         down, across = down.T, across.T

@@ -122,7 +122,7 @@ class Numbers:
         return product if more is None else self.w.e.add(product, more)
 
 
-def to_points(on: Arithmetic[T], matrix: np.ndarray, values: Sequence[T]) -> list[T]:
+def points_of(on: Arithmetic[T], matrix: np.ndarray, values: Sequence[T]) -> list[T]:
     """Return ``matrix @ values``, where rows are points."""
     made = [_sum(on, matrix[0], values)]
     even = np.arange(matrix.shape[1]) % 2 == 0
@@ -132,7 +132,7 @@ def to_points(on: Arithmetic[T], matrix: np.ndarray, values: Sequence[T]) -> lis
     return [*made, _sum(on, matrix[-1], values)]
 
 
-def from_points(on: Arithmetic[T], matrix: np.ndarray, values: Sequence[T]) -> list[T]:
+def results_of(on: Arithmetic[T], matrix: np.ndarray, values: Sequence[T]) -> list[T]:
     """Return ``matrix @ values``, where columns are points."""
     pairs = list(zip(values[1:-1:2], values[2:-1:2], strict=True))
     sums = [values[0], *(on.add(*pair) for pair in pairs), values[-1]]

@@ -18,8 +18,8 @@ from clew.evaluate.native.products.winograd_text import Kind, Pair, Points
 
 _SHAPES = (2, 2), (2, 4)
 """Results of a tile that are tried. With (4, 4), errors would be three times as large."""
-_TILES = 32
-"""Fewer tiles at once are too few for the kernels of the products."""
+_TILES, _DEPTH = 32, 64
+"""Fewer tiles at once are too few rows of a product, and too few terms of its sums."""
 _CHANNELS = 64
 """Channels that are taken together, about."""
 _PARTS = 8
@@ -124,13 +124,12 @@ class Way:
 def filtered(one: Convolution, host: Host) -> Way | None:
     """Return the cheapest way to filter; None if the kernels are not of 3 x 3, in single steps."""
     steps = {*one.stride, *one.dilation, *one.spread, one.groups}
-    if len(one.space) != 2 or steps != {1} or one.accumulate:
+    make = {one.places: _gradient, one.lengths: _forward}.get((3, 3))
+    sizes = (one.batch, one.taken, one.made, *one.space, *one.lengths, *one.places)
+    if make is None or steps != {1} or one.accumulate or not all(sizes):
         return None
     dtype = np.dtype(one.dtype)
     kind = Kind(dtype, host.lanes(dtype.itemsize), host.fma)
-    make = {one.places: _gradient, one.lengths: _forward}.get((3, 3))
-    if make is None:
-        return None
     return min((make(one, kind, tile, host) for tile in _SHAPES), key=lambda way: way.cost)
 
 
@@ -139,9 +138,9 @@ def _grid(places: tuple[int, ...], tile: Pair) -> Pair:
     return high, wide
 
 
-def _most(host: Host, channels: int, size: int, tiles: int, wanted: int) -> int:
-    """How many tiles make a block: their points stay in a part of the second cache."""
-    return max(_TILES, min(host.level2 // 4 // (channels * size), tiles // wanted))
+def _most(host: Host, least: int, channels: int, size: int, tiles: int) -> int:
+    """How many of some tiles make a block: as many as a quarter of the second cache holds."""
+    return max(least, min(host.level2 // 4 // (channels * size), tiles))
 
 
 def _forward(one: Convolution, kind: Kind, tile: Pair, host: Host) -> Way:
@@ -149,7 +148,7 @@ def _forward(one: Convolution, kind: Kind, tile: Pair, host: Host) -> Way:
     grid, made, kernels = _grid(one.places, tile), piece(one.made), one.made * one.taken
     tiles = one.batch * math.prod(grid)
     wanted = chunks_for(points * tiles * kernels)
-    most = _most(host, one.taken + made, points * size, tiles, wanted)
+    most = _most(host, _TILES, one.taken + made, points * size, tiles // wanted)
     blocks = blocks_of(one.batch, grid, most)
     signal = Points.of(kind, points, blocks.tiles, one.taken)
     other = Points.of(kind, points, blocks.tiles, made)
@@ -190,7 +189,7 @@ def _gradient(one: Convolution, kind: Kind, tile: Pair, host: Host) -> Way:
     passes = kernels // (taken * made)
     tiles = one.taken * math.prod(grid)
     wanted = min(_PARTS, -(-chunks_for(points * tiles * kernels) // passes))
-    most = _most(host, taken + made, points * size, tiles, wanted)
+    most = _most(host, _DEPTH, taken + made, points * size, tiles // wanted)
     blocks = blocks_of(one.taken, grid, most)
     signal = Points.of(kind, points, blocks.tiles, taken)
     other = Points.of(kind, points, blocks.tiles, made)
@@ -203,8 +202,10 @@ def _gradient(one: Convolution, kind: Kind, tile: Pair, host: Host) -> Way:
         accumulate=True,
     )
     plan = make_plan(contraction, host, 1)
-    parts = balanced(blocks.many, wanted)
-    cost = plan.cost + _read((one.signal[0], *one.signal[2:]), tile, blocks, signal, kind)
+    parts = balanced(blocks.many, min(wanted, blocks.many // 2))
+    sums = points * kernels * size
+    cost = plan.cost + 2 * sums / passes / NEAR
+    cost += _read((one.signal[0], *one.signal[2:]), tile, blocks, signal, kind)
     cost += _read((one.kernel[0], *one.kernel[2:]), tile, blocks, other, kind)
     return Way(
         one=one,
@@ -219,7 +220,7 @@ def _gradient(one: Convolution, kind: Kind, tile: Pair, host: Host) -> Way:
         plan=plan,
         chunks=parts * passes,
         parts=parts,
-        cost=passes * blocks.many * cost + (_KERNEL + parts / NEAR * size) * points * kernels,
+        cost=passes * blocks.many * cost + parts * sums / FAR + _KERNEL * points * kernels,
     )
 
 

@@ -14,12 +14,16 @@ import numpy as np
 from clew.evaluate.native.emitter import INT64, Module, Value
 from clew.evaluate.native.products.contraction import Axis
 from clew.evaluate.native.products.copies import strided_copy, transposed
-from clew.evaluate.native.products.winograd_maps import Vectors, filter_of
-from clew.evaluate.native.products.winograd_maps import from_points as results_of
-from clew.evaluate.native.products.winograd_maps import to_points as points_of
+from clew.evaluate.native.products.winograd_maps import (
+    Vectors,
+    filter_of,
+    points_of,
+    results_of,
+)
 from clew.evaluate.native.products.writer import VectorEmitter, zero
 
 Pair = tuple[int, int]
+Ints = tuple[int, ...]
 _ATTRIBUTES = "nounwind noinline"
 _LINE = 64
 
@@ -68,9 +72,9 @@ class Picture:
     """One example as it lies: its strides over (channel, row, column), zeros ``before`` it."""
 
     channels: int
-    space: Pair
-    strides: tuple[int, int, int]
-    before: Pair
+    space: Ints
+    strides: Ints
+    before: Ints
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def _square(module: Module, kind: Kind, columns: Pair, depth: Pair, padded: bool
 
 
 def fill(module: Module, kind: Kind, picture: Picture, frame: Frame) -> str:
-    """Add ``(c = frame, a = picture, first)``, which copies rows; the first may be outside."""
+    """Add ``(c = frame, a = picture, first)``, which copies rows; they may be outside."""
     w = VectorEmitter(module, "fill", kind.dtype, "c a first", _ATTRIBUTES)
     left, skipped = max(0, picture.before[1]), max(0, -picture.before[1])
     left = min(left, frame.columns)
