@@ -12,7 +12,7 @@ import pytest
 from clew.evaluate.native.host import Host
 from clew.evaluate.native.products import emit_convolution, library, winograd_plan
 from clew.evaluate.native.products.convolution import Convolution
-from clew.evaluate.native.products.winograd import emit_filtered
+from clew.evaluate.native.products.winograd import emit_first, emit_last
 from clew.evaluate.native.products.winograd_maps import filter_of
 from clew.evaluate.native.products.winograd_plan import Way, filtered
 from clew.nn import convolution
@@ -48,19 +48,21 @@ def made(
     w = laid(rng, dtype, (out, taken, 3, 3), order)
     a, b, c = (x.swapaxes(0, 1), y.swapaxes(0, 1), w.swapaxes(0, 1)) if gradient else (x, w, y)
     one = Convolution(
-        np.dtype(dtype),
-        a.shape[0],
-        1,
-        a.shape[1],
-        b.shape[0],
-        a.shape[2:],
-        b.shape[2:],
-        c.shape[2:],
-        *((1, 1),) * 3,
-        tuple(before for before, _ in padding),
-        elements(a),
-        elements(b),
-        elements(c),
+        dtype=np.dtype(dtype),
+        batch=a.shape[0],
+        groups=1,
+        taken=a.shape[1],
+        made=b.shape[0],
+        space=a.shape[2:],
+        lengths=b.shape[2:],
+        places=c.shape[2:],
+        stride=(1, 1),
+        dilation=(1, 1),
+        spread=(1, 1),
+        before=tuple(before for before, _ in padding),
+        signal=elements(a),
+        kernel=elements(b),
+        result=elements(c),
     )
     return one, a, b, np.full_like(c, np.nan)
 
@@ -69,16 +71,12 @@ def run(way: Way, on: Host, a: Any, b: Any, c: Any) -> None:
     """Compute c, chunks in any order; nothing may be written behind the memory between."""
     rng = np.random.default_rng(0)
 
-    def first(module: Any) -> Any:
-        emitted = emit_filtered(module, way, on)
-        assert emitted.first is not None
-        return emitted.first
-
-    stages = Compiled(first), Compiled(lambda module: emit_filtered(module, way, on))
-    size = stages[1].emitted.between
+    first = Compiled(lambda module: emit_first(module, way, on))
+    last = Compiled(lambda module: emit_last(module, way, on))
+    size = last.emitted.between
     between = np.full(size + GUARD, 77, np.uint8)
-    stages[0](between, a, b, rng.permutation(stages[0].emitted.chunks))
-    stages[1](c, a, between, rng.permutation(stages[1].emitted.chunks))
+    first(between, a, b, rng.permutation(first.emitted.chunks))
+    last(c, a, between, rng.permutation(last.emitted.chunks))
     assert (between[size:] == 77).all()
 
 
@@ -205,10 +203,10 @@ def always(monkeypatch) -> Iterator[list[Way]]:
 
     def emit(module: Any, way: Way, on: Host) -> Any:
         ways.append(way)
-        return emit_filtered(module, way, on)
+        return emit_last(module, way, on)
 
     monkeypatch.setattr(library, "_GAIN", np.inf)
-    monkeypatch.setattr(library, "emit_filtered", emit)
+    monkeypatch.setattr(library, "emit_last", emit)
     library._written.cache_clear()
     yield ways
     library._written.cache_clear()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from clew.evaluate.native.emitter import Module
@@ -22,12 +23,14 @@ from clew.evaluate.native.products.convolution import (
 )
 from clew.evaluate.native.products.driver import Emitted, emit_plan
 from clew.evaluate.native.products.plan import make_plan, waiting
-from clew.evaluate.native.products.winograd import emit_filtered
-from clew.evaluate.native.products.winograd_plan import filtered
+from clew.evaluate.native.products.winograd import emit_first, emit_last
+from clew.evaluate.native.products.winograd_plan import Way, filtered
 from clew.evaluate.native.toolchain import Unit
 
 _GAIN = 0.75
 """The share of a direct convolution's cycles that a filtered one may take to be preferred."""
+_LEVEL = 2
+"""Of convolutions: loops over windows have addresses to be simplified."""
 
 
 def product(module: Module, one: Contraction | Convolution) -> Emitted:
@@ -43,35 +46,36 @@ def product(module: Module, one: Contraction | Convolution) -> Emitted:
 @functools.lru_cache(maxsize=1024)
 def _written(one: Contraction | Convolution) -> tuple[Emitted, tuple[Unit, ...]]:
     """Return a product, and what has to be compiled for it, in the order of loading."""
+    on = host()
+    if isinstance(one, Contraction):
+        plan = make_plan(one, on)
+        return _unit(lambda module: emit_plan(module, plan, on, "product"), 1)
+    way = _filtered(one)
+    if way is None:
+        return _unit(lambda module: emit_convolution(module, one, on), _LEVEL)
+    first, units = _unit(lambda module: emit_first(module, way, on), _LEVEL)
+    last, more = _unit(lambda module: emit_last(module, way, on), _LEVEL)
+    return replace(last, first=first), (*units, *more)
+
+
+def _unit(write: Callable[[Module], Emitted], level: int) -> tuple[Emitted, tuple[Unit, ...]]:
+    """Return a function under a name that follows from its text."""
     module = Module()
-    level = 1
-    if isinstance(one, Convolution):
-        level = 2  # loops over windows have addresses to be simplified
-        emitted = _convolution(module, one)
-    else:
-        emitted = emit_plan(module, make_plan(one, host()), host(), "product")
+    emitted = write(module)
     text = module.text()
     name = f"clew_product_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-    names = {stage.symbol: f"{name}_{i}" for i, stage in enumerate(emitted.stages)}
-    for symbol, public in names.items():
-        own = re.escape(symbol)
-        text = re.sub(rf"define internal void {own}\(", f"define void {symbol}(", text)
-        text = re.sub(rf"{own}(?=[^\w.])", f"@{public}", text)
-    unit = Unit((text,), tuple(names.values()), level)
-    return _renamed(emitted, names), (*module.required.values(), unit)
+    own = re.escape(emitted.symbol)
+    text = re.sub(rf"define internal void {own}\(", f"define void {emitted.symbol}(", text)
+    text = re.sub(rf"{own}(?=[^\w.])", f"@{name}", text)
+    unit = Unit((text,), (name,), level)
+    return replace(emitted, symbol=f"@{name}"), (*module.required.values(), unit)
 
 
-def _renamed(emitted: Emitted, names: dict[str, str]) -> Emitted:
-    first = None if emitted.first is None else _renamed(emitted.first, names)
-    return replace(emitted, symbol=f"@{names[emitted.symbol]}", first=first)
-
-
-def _convolution(module: Module, one: Convolution) -> Emitted:
-    """Write a convolution, filtered if that should be clearly faster."""
+def _filtered(one: Convolution) -> Way | None:
+    """Return how to filter a convolution, if that should be clearly faster than a direct sum."""
     way = filtered(one, host())
-    if way is not None:
-        direct = cheapest(one, host())
-        other = direct.cost * waiting(direct.parts * direct.plan.chunks, host())
-        if way.cost * waiting(way.chunks, host()) < _GAIN * other:
-            return emit_filtered(module, way, host())
-    return emit_convolution(module, one, host())
+    if way is None:
+        return None
+    direct = cheapest(one, host())
+    other = direct.cost * waiting(direct.parts * direct.plan.chunks, host())
+    return way if way.cost * waiting(way.chunks, host()) < _GAIN * other else None

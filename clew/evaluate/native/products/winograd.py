@@ -6,6 +6,10 @@ point; and the results of a tile are sums of these. F(2 x 2, 3 x 3) and F(2 x 4,
 and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016, section 4. The gradient
 of the kernels is the transposed algorithm: points of the signal times points of the cotangent,
 summed over all tiles.
+
+Errors, as a share of the result's norm, are 2e-7 to 1e-6 in single precision, where those of a
+direct sum are 2e-7 to 4e-7; an offset common to all numbers costs no more digits here than there.
+An infinity makes NaN of all results of its tiles.
 """
 
 from __future__ import annotations
@@ -33,21 +37,34 @@ from clew.evaluate.native.products.winograd_text import (
 from clew.evaluate.native.products.writer import VectorEmitter, zero
 
 
-def emit_filtered(module: Module, way: Way, host: Host) -> Emitted:
-    """Write a filtered convolution as two functions to be called in turn; see :class:`Emitted`."""
-    one, dtype = way.one, way.kind.dtype
+def emit_first(module: Module, way: Way, host: Host) -> Emitted:
+    """Write what is done first: points of the kernels, or the sums for the kernels' gradient.
+
+    What it writes stands for the second operand in :func:`emit_last`. The two are apart, so that
+    convolutions whose kernels lie otherwise, as in a gradient, share what they can.
+    """
     if way.gradient:
-        first = _emit_sums(module, way, host)
-        numbers = way.points * way.parts * one.made * one.batch
-        chunks = balanced(one.batch, chunks_for(numbers))
+        return _emit_sums(module, way, host)
+    chunks = balanced(way.one.taken, chunks_for(_between(way)))
+    return Emitted(kernels_to_points(module, way, chunks), chunks, 0)
+
+
+def emit_last(module: Module, way: Way, host: Host) -> Emitted:
+    """Write the function that gives the result; see :class:`Emitted`."""
+    numbers, size = _between(way), way.kind.dtype.itemsize
+    if way.gradient:
+        chunks = balanced(way.one.batch, chunks_for(numbers))
         symbol = points_to_kernels(module, way, chunks)
-        last = Emitted(symbol, chunks, way.points * way.made * dtype.itemsize)
+        last = Emitted(symbol, chunks, way.points * way.made * size)
     else:
-        numbers = way.points * one.made * one.taken
-        chunks = balanced(one.taken, chunks_for(numbers))
-        first = Emitted(kernels_to_points(module, way, chunks), chunks, 0)
         last = _emit_results(module, way, host)
-    return replace(last, first=first, between=lines(numbers * dtype.itemsize))
+    return replace(last, between=lines(numbers * size))
+
+
+def _between(way: Way) -> int:
+    """How many numbers the first function writes."""
+    channels = way.one.batch if way.gradient else way.one.taken
+    return way.points * way.parts * channels * way.one.made
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ channels) for each number of a transformed tile.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from clew.evaluate.native.emitter import INT64, Module, Value
+from clew.evaluate.native.emitter import INT64, Module, Value, llvm_type
 from clew.evaluate.native.products.contraction import Axis
 from clew.evaluate.native.products.copies import strided_copy, transposed
 from clew.evaluate.native.products.winograd_maps import (
@@ -21,6 +22,7 @@ from clew.evaluate.native.products.winograd_maps import (
     results_of,
 )
 from clew.evaluate.native.products.writer import VectorEmitter, zero
+from clew.evaluate.native.toolchain import Unit
 
 Pair = tuple[int, int]
 Ints = tuple[int, ...]
@@ -118,11 +120,15 @@ def turned(module: Module, kind: Kind, columns: Pair, depth: Pair, padded: bool 
     w = VectorEmitter(module, "turned", kind.dtype, "c a", _ATTRIBUTES)
     for first, stop, many in _pieces(columns[0], lanes):
         for start, end, deep in _pieces(depth[0], lanes):
-            square = _square(module, kind, (many, columns[1]), (deep, depth[1]), padded)
+            unit = _square(kind, many, deep, lanes if padded else many)
+            square = unit.entry_points[0]
+            module.require(unit)
+            module.declare(square, f"void @{square}(ptr, ptr, i64, i64)")
             with w.loop(first, stop, lanes) as j, w.loop(start, end, lanes) as i:
                 to = w.at(w.at("%c", j), i, depth[1])
                 source = w.at(w.at("%a", i), j, columns[1])
-                w.e.line(f"call void {square}(ptr {to}, ptr {source})")
+                strides = f"i64 {columns[1]}, i64 {depth[1]}"
+                w.e.line(f"call void @{square}(ptr {to}, ptr {source}, {strides})")
     return w.finish()
 
 
@@ -133,15 +139,28 @@ def _pieces(total: int, lanes: int) -> list[tuple[int, int, int]]:
     return [piece for piece in pieces if piece[2] and piece[1] > piece[0]]
 
 
-def _square(module: Module, kind: Kind, columns: Pair, depth: Pair, padded: bool) -> str:
+@functools.lru_cache(maxsize=64)
+def _square(kind: Kind, columns: int, depth: int, written: int) -> Unit:
+    """Return ``(c = rows, a = columns, strides)``; all convolutions share what is compiled."""
     lanes = kind.lanes
-    w = VectorEmitter(module, "square", kind.dtype, "c a", _ATTRIBUTES)
-    inside, written = w.mask(lanes, depth[0]), w.mask(lanes, lanes if padded else columns[0])
-    square = [w.load(w.at("%a", j * columns[1]), lanes, inside) for j in range(columns[0])]
-    square += ["zeroinitializer"] * (lanes - columns[0])
-    for i, value in enumerate(transposed(w, square, lanes)[: depth[0]]):
-        w.store(w.at("%c", i * depth[1]), lanes, value, written)
-    return w.finish()
+    name = f"clew_turned_{columns}_{depth}_{written}_{lanes}_{llvm_type(kind.dtype)}"
+    module = Module()
+    w = VectorEmitter(module, name, kind.dtype, "c a column row", "nounwind", linkage="")
+
+    def steps(start: str, stride: str, many: int) -> list[str]:
+        places = [start]
+        for _ in range(many - 1):
+            places.append(w.at(places[-1], Value(INT64, stride)))
+        return places
+
+    inside, outside = w.mask(lanes, depth), w.mask(lanes, written)
+    square = [w.load(place, lanes, inside) for place in steps("%a", "%column", columns)]
+    square += ["zeroinitializer"] * (lanes - columns)
+    rows = transposed(w, square, lanes)
+    for place, value in zip(steps("%c", "%row", depth), rows[:depth], strict=True):
+        w.store(place, lanes, value, outside)
+    w.finish()
+    return Unit((module.text(),), (name,), level=1)
 
 
 def fill(module: Module, kind: Kind, picture: Picture, frame: Frame) -> str:
