@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import numpy as np
 from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.types import Type
 from clew.evaluate.native.affine import Affine, Index, linear, strides_of
-from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
-from clew.evaluate.native.kernel import Call, Kernel, Partial
+from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Value
+from clew.evaluate.native.kernel import Call, Kernel, Partial, Product
 from clew.evaluate.native.passing import Passing
 from clew.evaluate.native.schedule import Step, schedule
 from clew.evaluate.native.spaces import (
@@ -58,6 +58,8 @@ class Frame:
         self._releases: list[int] = []
         self._dying: set[Var] = set()
         self._fusing: Step | None = None
+        self._next: tuple[Step, Sequence[Var]] | None = None
+        self._ready: _Ready | None = None
         self._laid: dict[int, tuple[Any, Memory]] = {}
         self._donated: dict[Var, tuple[Var, Memory]] = {}
         self.escaping: set[Any] = set()
@@ -89,8 +91,12 @@ class Frame:
             if memory is not None and type(atom) is Var:
                 self._donate(var, atom, memory)
         last_use = self._last_uses()
-        for number, step in enumerate(self._plan.steps):
+        steps = self._plan.steps
+        for number, step in enumerate(steps):
             self._dying = set(last_use.get(number, ()))
+            self._next = None
+            if number + 1 < len(steps):
+                self._next = steps[number + 1], last_use.get(number + 1, ())
             self._step(step)
             for var in self._dying:
                 self._release(var)
@@ -411,13 +417,41 @@ class Frame:
 
     # --- kernels -------------------------------------------------------------------------
 
-    def _kernel(self, step: Step) -> None:
-        kernel = Kernel(self, step, step.extents)
+    def rider(self, equation: Equation, product: Product) -> Call | None:
+        """Return the kernel that comes next, if it can run in the chunks of a product."""
+        if self._next is None or self._next[0].kind != "kernel":
+            return None
+        step, dying = self._next
+        before = self._dying
+        # Chunks that are still to come read the product's operands.
+        read = {self._root(atom) for atom in equation.inputs if type(atom) is Var}
+        kept = read if product.pieces.apart else read | {equation.outputs[0]}
+        self._dying = set(dying) - kept
+        with self.e.aside() as part:
+            kernel, call = self._kernel_and_call(step, product)
+        self._dying = before
+        self._ready = _Ready(step, kernel, call, part)
+        return call if self._ready.rides else None
+
+    def _kernel_and_call(self, step: Step, product: Product | None = None) -> tuple[Kernel, Call]:
+        kernel = Kernel(self, step, step.extents, product)
         self._fusing = step
         call = kernel.write()
         self._fusing = None
+        return kernel, call
+
+    def _kernel(self, step: Step) -> None:
+        ready = self._ready
+        if ready is None or ready.step is not step:
+            ready = _Ready(step, *self._kernel_and_call(step))
+        elif ready.between is not None and ready.between.lines:
+            self.e.put(ready.between)
+        kernel, call = ready.kernel, ready.call
         flags = [(self.program.flag(), each) for each in kernel.complaints]
-        self._call(replace(call, arguments=[*call.arguments, *(("ptr", f) for f, _ in flags)]))
+        if not ready.rides:
+            self._call(replace(call, arguments=[*call.arguments, *(("ptr", f) for f, _ in flags)]))
+        elif self.program.notes is not None:
+            self.program.notes.rides(call.chunks)
         for flag, complaint in flags:
             self.program.raise_if(self.e.load(flag, BOOL), complaint)
         for partial in call.partial:
@@ -433,10 +467,7 @@ class Frame:
         if call.chunks == 1:
             self.e.line(f"call void {call.symbol}({', '.join(given)})")
             return
-        size = -(-call.extent // call.chunks)
-        self.program.parallel(
-            self.e, call.symbol, call.arguments, call.extent, size, -(-call.extent // size)
-        )
+        self.program.parallel(call)
 
     def _combine(self, partial: Partial) -> None:
         """Add up what the chunks left, in their order."""
@@ -458,6 +489,22 @@ class Frame:
         symbol = module.add(e)
         start = self.e.address(target.pointer, target.dtype, target.offset)
         self.e.line(f"call void {symbol}(ptr {start}, ptr {scratch.pointer})")
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A kernel written before its turn, and what is to be done between the product and it."""
+
+    step: Step
+    kernel: Kernel
+    call: Call
+    between: Aside | None = None
+
+    @property
+    def rides(self) -> bool:
+        """Whether it runs in the chunks of the product."""
+        between = self.between
+        return self.call.bounds is not None and between is not None and not between.lines
 
 
 def _wholes(graph: Graph) -> dict[Var, Equation]:

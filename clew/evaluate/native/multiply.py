@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from clew.core.graph import Equation
+from clew.evaluate.native.kernel import Product
 from clew.evaluate.native.products.contraction import Axis, Contraction
 from clew.evaluate.native.products.convolution import Convolution
 from clew.evaluate.native.products.driver import Emitted
@@ -27,8 +28,7 @@ def write_contract(program: Any, frame: Any, equation: Equation) -> bool:
         return False
     target = frame.allocated(var)
     contraction = _contraction(equation, left, right, target)
-    call_emitted(program, product(program.module, contraction), target, left, right)
-    frame.define(var, frame.settled(target))
+    call_emitted(frame, equation, product(program.module, contraction), (target, left, right))
     return True
 
 
@@ -62,10 +62,14 @@ def _contraction(equation: Equation, left: Memory, right: Memory, target: Memory
 
 
 def call_emitted(
-    program: Any, emitted: Emitted, result: Memory, left: Memory, right: Memory
+    frame: Any, equation: Equation, emitted: Emitted, memories: tuple[Memory, Memory, Memory]
 ) -> None:
-    """Call a product, its chunks on as many threads as there are."""
-    e = program.e
+    """Call a product, its chunks on as many threads as there are; define its result.
+
+    The kernel that follows runs in the same chunks, if it reads only what each has computed.
+    """
+    program, e = frame.program, frame.e
+    result, left, right = memories
     pointers = [
         e.address(memory.pointer, memory.dtype, memory.offset) for memory in (result, left, right)
     ]
@@ -75,8 +79,13 @@ def call_emitted(
     if emitted.chunks == 1:
         given = ", ".join(f"ptr {pointer}" for pointer in (*pointers, scratch))
         e.line(f"call void {emitted.symbol}({given}, i64 0)")
+        frame.define(equation.outputs[0], frame.settled(result))
         return
-    program.parallel_product(emitted, pointers, scratch)
+    frame.define(equation.outputs[0], result)
+    rider = None
+    if emitted.pieces is not None and result.contiguous:
+        rider = frame.rider(equation, Product(result, (left, right), emitted.pieces))
+    program.parallel_product(emitted, pointers, scratch, rider)
 
 
 def write_conv(program: Any, frame: Any, equation: Equation) -> bool:
@@ -110,6 +119,5 @@ def write_conv(program: Any, frame: Any, equation: Equation) -> bool:
         kernel.strides,
         target.strides,
     )
-    call_emitted(program, product(program.module, convolution), target, signal, kernel)
-    frame.define(var, frame.settled(target))
+    call_emitted(frame, equation, product(program.module, convolution), (target, signal, kernel))
     return True

@@ -24,10 +24,12 @@ from clew.evaluate.native.products.driver import Emitted, Nest, Place, emit_plan
 from clew.evaluate.native.products.plan import (
     FAR,
     NEAR,
+    Pieces,
     Plan,
     balanced,
     chunks_for,
     make_plan,
+    pieces,
     work,
 )
 from clew.evaluate.native.products.product import emit_nothing
@@ -315,7 +317,7 @@ def _emit_way(module: Module, way: Way, host: Host) -> Emitted:
     if way.frame is None:
         before = sum(b * s for b, s in zip(one.before, one.signal[2:], strict=True))
         emit("%c", w.at("%a", -before))
-        return Emitted(w.finish(), plan.chunks, scratch)
+        return Emitted(w.finish(), plan.chunks, scratch, pieces(plan, not nest.overlaps))
     frame = w.e.assign(f"getelementptr i8, ptr %scratch, i64 {scratch}")
     reach = math.prod(one.reaches(axis) for axis in range(len(one.space)))
     size = one.groups * one.taken * reach * dtype.itemsize
@@ -328,7 +330,16 @@ def _emit_way(module: Module, way: Way, host: Host) -> Emitted:
         target, example = w.at(frame, to), w.at(w.at("%a", b, one.signal[0]), source)
         w.e.line(f"call void {copy}(ptr {target}, ptr {example})")
         emit(w.at("%c", b, one.result[0]), frame)
-    return Emitted(w.finish(), way.parts * plan.chunks, scratch)
+    examples = _examples(one, way.parts) if plan.chunks == 1 else None
+    return Emitted(w.finish(), way.parts * plan.chunks, scratch, examples)
+
+
+def _examples(one: Convolution, parts: int) -> Pieces | None:
+    """Return which elements are those of each part of a batch."""
+    each = one.result[0]
+    if each != one.groups * one.made * math.prod(one.places):
+        return None
+    return Pieces(tuple(each * (one.batch * p // parts) for p in range(parts + 1)), True)
 
 
 def _lines(size: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from dataclasses import replace
 
 from clew.evaluate.native.emitter import Module
 from clew.evaluate.native.host import host
@@ -45,5 +46,5 @@ def _written(one: Contraction | Convolution) -> tuple[Emitted, tuple[Unit, ...]]
     text = re.sub(rf"define internal void {own}\(", f"define void {emitted.symbol}(", text)
     text = re.sub(rf"{own}(?=[^\w.])", f"@{name}", text)
     own = Unit((text,), (name,), level)
-    made = Emitted(f"@{name}", emitted.chunks, emitted.scratch)
+    made = replace(emitted, symbol=f"@{name}")
     return made, (*module.required.values(), own)
