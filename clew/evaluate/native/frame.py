@@ -15,8 +15,9 @@ from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.types import Type
 from clew.evaluate.native.affine import Affine, Index, linear, strides_of
 from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Value
-from clew.evaluate.native.kernel import Call, Kernel, Partial, Product
+from clew.evaluate.native.kernel import Call, Kernel, Partial
 from clew.evaluate.native.passing import Passing
+from clew.evaluate.native.regions import Region
 from clew.evaluate.native.schedule import Step, schedule
 from clew.evaluate.native.spaces import (
     OutOfRange,
@@ -39,6 +40,8 @@ from clew.evaluate.native.storage import (
 
 _LONG_RUN = 64
 _WORTH_TAKING = 2**12
+_MOST_RIDERS = 8
+"""Kernels that may run in the chunks of one product."""
 _WRITES = frozenset(["update", "scatter_add", "scatter_set"])
 """What changes its first operand in place, if nobody else reads it."""
 
@@ -57,9 +60,9 @@ class Frame:
         self._targets: dict[Var, Memory] = {}
         self._releases: list[int] = []
         self._dying: set[Var] = set()
-        self._fusing: Step | None = None
-        self._next: tuple[Step, Sequence[Var]] | None = None
-        self._ready: _Ready | None = None
+        self._fusing: tuple[Step, Region | None] | None = None
+        self._following: Sequence[tuple[Step, Sequence[Var]]] = ()
+        self._ready: dict[Step, _Ready] = {}
         self._laid: dict[int, tuple[Any, Memory]] = {}
         self._donated: dict[Var, tuple[Var, Memory]] = {}
         self.escaping: set[Any] = set()
@@ -91,12 +94,10 @@ class Frame:
             if memory is not None and type(atom) is Var:
                 self._donate(var, atom, memory)
         last_use = self._last_uses()
-        steps = self._plan.steps
-        for number, step in enumerate(steps):
-            self._dying = set(last_use.get(number, ()))
-            self._next = None
-            if number + 1 < len(steps):
-                self._next = steps[number + 1], last_use.get(number + 1, ())
+        steps = [(step, last_use.get(number, ())) for number, step in enumerate(self._plan.steps)]
+        for number, (step, dying) in enumerate(steps):
+            self._dying = set(dying)
+            self._following = steps[number + 1 : number + 1 + _MOST_RIDERS]
             self._step(step)
             for var in self._dying:
                 self._release(var)
@@ -279,12 +280,14 @@ class Frame:
 
         It reads each element where it then writes the result's, and never again.
         """
-        step = self._fusing
-        if step is None or var.type.size * var.type.dtype.itemsize < _WORTH_TAKING:
+        if self._fusing is None or var.type.size * var.type.dtype.itemsize < _WORTH_TAKING:
             return None
+        step, region = self._fusing
         for old in self._dying:
             memory = self._allocated.get(old)
             if memory is None or memory.buffer is None or old in self._targets:
+                continue
+            if region is not None and memory.pointer in region.read | region.fixed:
                 continue
             alike = old.type == var.type and memory.contiguous
             if alike and (step, old) not in self._plan.elsewhere and old not in self._own(step):
@@ -417,33 +420,38 @@ class Frame:
 
     # --- kernels -------------------------------------------------------------------------
 
-    def rider(self, equation: Equation, product: Product) -> Call | None:
-        """Return the kernel that comes next, if it can run in the chunks of a product."""
-        if self._next is None or self._next[0].kind != "kernel":
-            return None
-        step, dying = self._next
+    def riders(self, region: Region) -> list[Call]:
+        """Return the kernels that come next, as long as they can join the region of a product."""
+        found = []
         before = self._dying
-        # Chunks that are still to come read the product's operands.
-        read = {self._root(atom) for atom in equation.inputs if type(atom) is Var}
-        kept = read if product.pieces.apart else read | {equation.outputs[0]}
-        self._dying = set(dying) - kept
-        with self.e.aside() as part:
-            kernel, call = self._kernel_and_call(step, product)
+        for step, dying in self._following:
+            if step.kind != "kernel":
+                break
+            self._dying = set(dying)
+            with self.e.aside() as part:
+                kernel, call = self._kernel_and_call(step, region)
+            self._ready[step] = ready = _Ready(kernel, call, part)
+            if not ready.rides:
+                break
+            found.append(call)
+            for equation in step.equations:
+                var = equation.outputs[0]
+                if var in self._allocated:
+                    self.define(var, self._allocated[var])
         self._dying = before
-        self._ready = _Ready(step, kernel, call, part)
-        return call if self._ready.rides else None
+        return found
 
-    def _kernel_and_call(self, step: Step, product: Product | None = None) -> tuple[Kernel, Call]:
-        kernel = Kernel(self, step, step.extents, product)
-        self._fusing = step
+    def _kernel_and_call(self, step: Step, region: Region | None = None) -> tuple[Kernel, Call]:
+        kernel = Kernel(self, step, step.extents, region)
+        self._fusing = step, region
         call = kernel.write()
         self._fusing = None
         return kernel, call
 
     def _kernel(self, step: Step) -> None:
-        ready = self._ready
-        if ready is None or ready.step is not step:
-            ready = _Ready(step, *self._kernel_and_call(step))
+        ready = self._ready.pop(step, None)
+        if ready is None:
+            ready = _Ready(*self._kernel_and_call(step))
         elif ready.between is not None and ready.between.lines:
             self.e.put(ready.between)
         kernel, call = ready.kernel, ready.call
@@ -495,14 +503,13 @@ class Frame:
 class _Ready:
     """A kernel written before its turn, and what is to be done between the product and it."""
 
-    step: Step
     kernel: Kernel
     call: Call
     between: Aside | None = None
 
     @property
     def rides(self) -> bool:
-        """Whether it runs in the chunks of the product."""
+        """Whether it runs in the chunks of the region."""
         between = self.between
         return self.call.bounds is not None and between is not None and not between.lines
 

@@ -15,7 +15,7 @@ from typing import Any
 from clew.core.graph import Atom, Equation, Var
 from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
 from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Slot, Value
-from clew.evaluate.native.products.plan import Pieces
+from clew.evaluate.native.regions import Access, Region
 from clew.evaluate.native.schedule import Step
 from clew.evaluate.native.spaces import (
     LIGHT,
@@ -60,7 +60,7 @@ class Call:
     chunks: int
     partial: list[Partial]
     bounds: tuple[int, ...] | None = None
-    """Where the chunks begin, and the last one ends, if they are those of a product."""
+    """Where the chunks begin, and the last one ends, if they are those of a region."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,6 @@ class Partial:
     target: Memory
     scratch: Memory
     chunks: int
-
-
-@dataclass(frozen=True)
-class Product:
-    """A product whose chunks a kernel may run in, each right after it was computed."""
-
-    result: Memory
-    operands: tuple[Memory, Memory]
-    pieces: Pieces
 
 
 @dataclass(eq=False)
@@ -108,11 +99,11 @@ class Kernel:
     """Writes one kernel; reads stored values as parameters of the function."""
 
     def __init__(
-        self, frame: Any, step: Step, extents: Sequence[int], product: Product | None = None
+        self, frame: Any, step: Step, extents: Sequence[int], region: Region | None = None
     ) -> None:
         self._frame = frame
-        self._product = product
-        self._reads: list[tuple[str, Affine | None]] = []
+        self._region = region
+        self._reads: list[Access] = []
         self._step = step
         self._own = {equation.outputs[0] for equation in step.equations}
         self._terms = [Term(extent) for extent in extents]
@@ -164,13 +155,13 @@ class Kernel:
             storage = self._frame.in_memory(storage)
         assert isinstance(storage, Memory)
         place = linear(index, storage.strides).plus(storage.offset)
-        self._reads.append((storage.pointer, place))
+        self._reads.append((storage, place))
         return self.e.load(self.passed_pointer(storage), storage.dtype, self.offset(place))
 
     def gathered(self, atom: Atom, index: Sequence[Value | Affine]) -> Value:
         """Return an element at an index known only when running."""
         storage = self._frame.in_memory(self._frame.storage(atom))
-        self._reads.append((storage.pointer, None))
+        self._reads.append((storage, None))
         fixed = Affine(storage.offset)
         moving: Value | None = None
         for each, stride in zip(index, storage.strides, strict=True):
@@ -244,7 +235,7 @@ class Kernel:
                 self.e.store(self.passed_pointer(target), value, self.offset(place))
             groups = self._merged()
             extent = groups[0].extent if groups else 1
-            bounds = self._bounds(groups)
+            bounds = self._joined(groups)
             chunks = len(bounds) - 1 if bounds else self._chunks(extent)
             for reduction in self._reductions:
                 self._settle(reduction, chunks)
@@ -362,31 +353,24 @@ class Kernel:
         chunks = max(1, min(extent, _MOST_CHUNKS, total // _CHUNK_WORK))
         return -(-extent // -(-extent // chunks)) if extent else 1
 
-    def _bounds(self, groups: Sequence[_Group]) -> tuple[int, ...] | None:
-        """Return where chunks must begin in order to read only what the product's have computed.
-
-        None if it cannot be, or if the kernel would write what other chunks have yet to read.
-        """
-        product = self._product
-        if product is None or not groups or self.complaints:
+    def _joined(self, groups: Sequence[_Group]) -> tuple[int, ...] | None:
+        """Join the region, if there is one and that can be; return where the chunks begin."""
+        if self._region is None or not groups or self.complaints:
             return None
-        written = {memory.pointer for memory, _, _ in self._writes}
-        written |= {reduction.target.pointer for reduction in self._reductions}
-        if written & {memory.pointer for memory in product.operands}:
+        outer = groups[0]
+        results = [reduction.target for reduction in self._reductions]
+        targets = [memory for memory, _, _ in self._writes]
+        bounds = self._region.bounds(outer.terms, outer.extent, self._reads, [*targets, *results])
+        if bounds is None:
             return None
-        result, starts = product.result, product.pieces.starts
-        extent, chunks = groups[0].extent, len(starts) - 1
-        places = [place for pointer, place in self._reads if pointer == result.pointer]
-        if result.pointer in written and not (places and product.pieces.apart):
-            return None
-        if not places and extent >= chunks:
-            return tuple(extent * chunk // chunks for chunk in range(chunks + 1))
-        steps = {None if place is None else _step_of(place, groups, result) for place in places}
-        step = steps.pop() if len(steps) == 1 else None
-        if step is None or any(start % step for start in starts):
-            return None
-        bounds = tuple(start // step for start in starts)
-        return bounds if bounds[-1] == extent else None
+        writes: list[Access] = [(memory, place) for memory, place, _ in self._writes]
+        for reduction in self._reductions:
+            memory = reduction.target
+            for index in (*reduction.slots, *(index for index, _ in reduction.terms)):
+                writes.append((memory, linear(index, memory.strides).plus(memory.offset)))
+        partial = [each.target for each in self._reductions if 0 not in each.kept]
+        self._region.join(outer.terms, bounds, self._reads, writes, partial)
+        return bounds
 
     def _nest(self, groups: Sequence[_Group], body: Aside, chunks: int) -> None:
         """Write the loops, what reductions begin and end with, and the body in the middle."""
@@ -481,19 +465,6 @@ class Kernel:
             scaled = counter if factor == 1 else self.e.assign(f"mul nsw i64 {counter}, {factor}")
             total = scaled if not total else self.e.assign(f"add nsw i64 {total}, {scaled}")
         self.e.line(f"{name} = add nsw i64 {total}, {place.constant}")
-
-
-def _step_of(place: Affine, groups: Sequence[_Group], result: Memory) -> int | None:
-    """Return how many elements apart the outermost loop reads, if not one beyond its next step."""
-    coefficients = dict(place.terms)
-    step = coefficients.get(groups[0].terms[-1], 0)
-    for term in groups[0].terms:
-        coefficients.pop(term, None)
-    reach = [factor * (term.extent - 1) for term, factor in coefficients.items()]
-    first = place.constant - result.offset
-    low = first + sum(min(each, 0) for each in reach)
-    high = first + sum(max(each, 0) for each in reach)
-    return step if low >= 0 and high < step else None
 
 
 @dataclass(eq=False)

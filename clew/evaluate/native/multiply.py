@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from clew.core.graph import Equation
-from clew.evaluate.native.kernel import Product
 from clew.evaluate.native.products.contraction import Axis, Contraction
 from clew.evaluate.native.products.convolution import Convolution
 from clew.evaluate.native.products.driver import Emitted
 from clew.evaluate.native.products.library import product
+from clew.evaluate.native.regions import Region
 from clew.evaluate.native.storage import Memory
 
 
@@ -66,7 +66,7 @@ def call_emitted(
 ) -> None:
     """Call a product, its chunks on as many threads as there are; define its result.
 
-    The kernel that follows runs in the same chunks, if it reads only what each has computed.
+    Kernels that follow run in the same chunks, as long as they read only what each has computed.
     """
     program, e = frame.program, frame.e
     result, left, right = memories
@@ -82,10 +82,10 @@ def call_emitted(
         frame.define(equation.outputs[0], frame.settled(result))
         return
     frame.define(equation.outputs[0], result)
-    rider = None
+    riders = []
     if emitted.pieces is not None and result.contiguous:
-        rider = frame.rider(equation, Product(result, (left, right), emitted.pieces))
-    program.parallel_product(emitted, pointers, scratch, rider)
+        riders = frame.riders(Region.of_product(result, (left, right), emitted.pieces))
+    program.parallel_product(emitted, pointers, scratch, riders)
 
 
 def write_conv(program: Any, frame: Any, equation: Equation) -> bool:

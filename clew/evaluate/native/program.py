@@ -171,23 +171,24 @@ class Program:
         inner.line(f"call void {call.symbol}({', '.join(given)})")
 
     def parallel_product(
-        self, emitted: Emitted, pointers: Sequence[str], scratch: str, rider: Call | None
+        self, emitted: Emitted, pointers: Sequence[str], scratch: str, riders: Sequence[Call]
     ) -> None:
         """Call an emitted product for all its chunks, each worker with scratch of its own.
 
-        A rider is a kernel that runs after the product in each chunk.
+        Riders are kernels that run after the product in each chunk.
         """
         own = [("ptr", name) for name in (*pointers, scratch)]
-        more = [] if rider is None else rider.arguments
+        more = dict.fromkeys(argument for rider in riders for argument in rider.arguments)
         context, inner, names = self._passed_on([*own, *more])
         given = names[: len(own)]
+        passed = dict(zip(more, names[len(own) :], strict=True))
         if emitted.scratch:
             size = f"[{emitted.scratch} x i8]"
             given[3] = inner.assign(f"getelementptr inbounds {size}, ptr {given[3]}, i64 %worker")
         arguments = ", ".join(f"ptr {name}" for name in given)
         inner.line(f"call void {emitted.symbol}({arguments}, i64 %chunk)")
-        if rider is not None:
-            self._call_part(inner, rider, names[len(own) :])
+        for rider in riders:
+            self._call_part(inner, rider, [passed[argument] for argument in rider.arguments])
         inner.ret()
         self.run_chunks(self.e, self.module.add(inner), context, emitted.chunks)
 

@@ -82,6 +82,61 @@ def test_a_kernel_does_not_overwrite_what_other_chunks_have_yet_to_read() -> Non
     agree(f, square, square + 1.0)
 
 
+def softmax(a: Any, b: Any, axis: int) -> Any:
+    x = a @ b
+    powers = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return powers / np.sum(powers, axis=axis, keepdims=True)
+
+
+@pytest.mark.parametrize(("axis", "riders"), [(1, 3), (0, 1)])
+def test_several_in_a_row(axis: int, riders: int) -> None:
+    steps = steps_of(lambda a, b: softmax(a, b, axis), A, B)
+    assert sum(step.rides for step in steps) == riders
+    agree(lambda a, b: softmax(a, b, axis), A, B)
+
+
+def test_a_second_kernel_that_reads_other_rows_of_the_first() -> None:
+    def f(a, b):
+        rows = np.max(np.sin(a @ b), axis=1)
+        return rows[::-1] * 2.0, rows[1:] - rows[:-1]
+
+    assert sum(step.rides for step in steps_of(f, A, B)) == 1
+    agree(f, A, B)
+
+
+def test_random_sequences_after_a_product() -> None:
+    def follow(x: Any, rng: np.random.Generator) -> Any:
+        number = rng.integers(8)
+        if number == 0:
+            return x - np.mean(x, axis=rng.integers(2), keepdims=True)
+        if number == 1:
+            return x / (1.0 + np.max(np.abs(x), axis=1, keepdims=True))
+        if number == 2:
+            return x[::-1] + x
+        if number == 3:
+            return np.where(x > 0, x, 0.1 * x)
+        if number == 4:
+            return x * np.sum(x * x)
+        if number == 5:
+            return x + np.cumsum(x, axis=rng.integers(2))
+        return np.tanh(x) * 1.5
+
+    for seed in range(40):
+
+        def f(a: Any, b: Any, seed: int = seed) -> Any:
+            rng = np.random.default_rng(seed)
+            x = a @ b
+            kept = [x]
+            for _ in range(rng.integers(2, 6)):
+                x = follow(x, rng)
+                if rng.random() < 0.4:
+                    x = x + kept[rng.integers(len(kept))]
+                kept.append(x)
+            return x, np.sum(kept[rng.integers(len(kept))], axis=rng.integers(2))
+
+        agree(f, A, B)
+
+
 def test_gradients_of_layers() -> None:
     def loss(weights, x):
         for weight in weights:

@@ -394,7 +394,7 @@ _PIECE = 1 << 17
 _MOST = 16
 """Chunks of the largest products."""
 _SCATTERED = 1.03
-"""What it costs if no kernel can run in the same chunks."""
+"""What it costs if no kernel can run in the same chunks, while their results are near."""
 FAR, NEAR = 11.0, 40.0
 """Bytes a cycle from memory that all cores share, and from a core's own."""
 
@@ -414,6 +414,9 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
         for many in dims
     ]
     extents: dict[tuple[object, ...], float] = {}
+    one = plan.contraction
+    size = one.dtype.itemsize
+    written = count(one.batch) * count(one.rows) * count(one.columns)
     for parts in itertools.product(*choices):
         chunks = math.prod(parts)
         if chunks > 2 * wanted:
@@ -427,7 +430,8 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
             total * workers * -(-chunks // workers) / chunks for workers in (1, *host.workers())
         )
         cut = replace(plan, parts=parts, extra=extra)
-        if chunks > 1 and pieces(cut, True) is None:
+        far = written * size > chunks * host.level2 // 2
+        if chunks > 1 and (far or pieces(cut, True) is None):
             score *= _SCATTERED
         if score < best[0]:
             best = (score, cut)
