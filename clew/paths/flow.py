@@ -105,7 +105,8 @@ class Flow:
         level: Level,
         title: str = "",
     ) -> None:
-        self.title = title or getattr(function, "__name__", type(function).__name__)
+        name = getattr(function, "__name__", type(function).__name__)
+        self.title = title or ("Gradient paths" if name == "<lambda>" else name)
         self._made = traced(function, args, kwargs, argnums)
         self._single = isinstance(argnums, int)
         self.run = self._made.run
