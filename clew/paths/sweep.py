@@ -31,9 +31,11 @@ def sweep(
     InputError
         For a graph with a branch, or a loop whose length is not known.
 
-    **Example: the entropy over paths.** Give every edge a weight; a path has the product of its
-    weights. How evenly is the sum spread over the paths? With ``p`` a path's part of the sum
-    ``Z``, the entropy is ``-sum p log p = log Z - (1/Z) sum w log w``. The *expectation semiring*
+    Examples
+    --------
+    The entropy over paths. Give every edge a weight; a path has the product of its weights. How
+    evenly is the sum spread over the paths? With ``p`` a path's part of the sum ``Z``, the
+    entropy is ``-sum p log p = log Z - (1/Z) sum w log w``. The *expectation semiring*
     (Li and Eisner 2009) carries pairs (sum of w, sum of w log w), so that one sweep gives both:
 
     >>> import clew, math
