@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from clew.evaluate.native.threads import set_threads, threads
     from clew.evaluate.profile import profile
     from clew.implicit import argmin, fixed_point, linear_solve, root
+    from clew.paths import flow
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _LATER = {
     "explain": "clew.evaluate.explain",
     "explain_nan": "clew.evaluate.diagnose",
     "fixed_point": "clew.implicit",
+    "flow": "clew.paths",
     "integrate": "",
     "linear_solve": "clew.implicit",
     "profile": "clew.evaluate.profile",
@@ -101,6 +103,7 @@ __all__ = [
     "explain",
     "explain_nan",
     "fixed_point",
+    "flow",
     "fori_loop",
     "grad",
     "hessian",

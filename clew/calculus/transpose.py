@@ -152,8 +152,9 @@ def _masked_together(values: Sequence[Any], masks: Sequence[Any]) -> tuple[Any, 
         each = PRIMITIVES["any"](mask, axis=tuple(range(type_of(mask).ndim)))
         some = each if some is None else PRIMITIVES["logical_or"](some, each)
     where = PRIMITIVES["where"]
-    values = [
-        value if value is None or type(type_of(value)) is TapeType else where(some, value, 0)
-        for value in values
-    ]
-    return values, [None if value is None else some for value in values]
+    found, known = [], []
+    for value in values:
+        whole = value is None or type(type_of(value)) is TapeType  # tapes carry no masks
+        found.append(value if whole else where(some, value, 0))
+        known.append(None if whole else some)
+    return found, known

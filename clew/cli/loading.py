@@ -10,7 +10,8 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -106,6 +107,25 @@ def model_error(error: BaseException, path: Path) -> InputError:
     )
 
 
+@contextmanager
+def blamed_on(path: Path) -> Iterator[None]:
+    """Run code of the user's: what is raised names their line, unless it does already.
+
+    >>> try:
+    ...     with blamed_on(Path("model.py")):
+    ...         1 / 0
+    ... except InputError as error:
+    ...     print(error.asked)  # doctest: +ELLIPSIS
+    ZeroDivisionError: division by zero; raised ...
+    """
+    try:
+        yield
+    except ClewError:
+        raise
+    except Exception as error:
+        raise model_error(error, path) from error
+
+
 def user_line(error: BaseException, path: Path) -> Where:
     """Return the innermost line that is the file's, or of a module that is no library's."""
     if isinstance(error, SyntaxError):
@@ -157,6 +177,16 @@ def find(
         f"assign one at module level: {wanted} = ...",
         Where(),
     )
+
+
+def defined_in(module: ModuleType) -> Callable[[Any], bool]:
+    """Return a test for the functions that a module defines itself, classes left out."""
+
+    def test(each: Any) -> bool:
+        here = getattr(each, "__module__", module.__name__) == module.__name__
+        return callable(each) and here and not isinstance(each, type)
+
+    return test
 
 
 def example_arguments(module: ModuleType, name: str, given: str | None) -> tuple[Any, ...]:

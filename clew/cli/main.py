@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from clew.cli.loading import (
+    blamed_on,
     check_call,
+    defined_in,
     example_arguments,
     find,
     load_module,
     message,
-    model_error,
     split_name,
 )
+from clew.cli.output import FILE, make_folders, plain, write_json
+from clew.cli.paths import paths_command
 from clew.core import pytree
 from clew.core.errors import ClewError, InputError
 from clew.core.source import Where
@@ -51,7 +51,7 @@ def main() -> None:
     """
 
 
-_FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
+main.add_command(paths_command)
 
 
 # --- solve -------------------------------------------------------------------------------
@@ -61,9 +61,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
 @click.argument("target", metavar="FILE[:NAME]")
 @click.option("--method", default="auto", help=f"One of {', '.join(sorted(METHODS))}, or auto.")
 @click.option("--steps", type=click.IntRange(min=0), default=None, help="The most steps.")
-@click.option("--report", type=_FILE, help="Write an HTML report.")
-@click.option("--json", "output", type=_FILE, help="Write the answer.")
-@click.option("--resume", type=_FILE, help="Continue from this file, and keep the run in it.")
+@click.option("--report", type=FILE, help="Write an HTML report.")
+@click.option("--json", "output", type=FILE, help="Write the answer.")
+@click.option("--resume", type=FILE, help="Continue from this file, and keep the run in it.")
 @click.option("--profile", is_flag=True, help="Print how long each step of the code took.")
 def solve_command(
     target: str,
@@ -76,26 +76,19 @@ def solve_command(
 ) -> None:
     """Solve the problem that FILE defines (the one called `problem`, or NAME)."""
     path, name = split_name(target)
-    # Before the work, not after: an answer that cannot be written is lost.
-    for file in (report, output, resume):
-        _make_folder(file)
+    make_folders(report, output, resume)
     module = load_module(path)
     problem = find(module, path, name, "problem", lambda each: isinstance(each, Problem))
     begun = time.perf_counter()
-    try:
-        with clocked() if profile else contextlib.nullcontext() as session:
-            solution = solve(problem, method, steps=steps, resume=resume)
-    except ClewError:
-        raise
-    except Exception as error:
-        raise model_error(error, path) from error
+    with blamed_on(path), clocked() if profile else contextlib.nullcontext() as session:
+        solution = solve(problem, method, steps=steps, resume=resume)
     click.echo(str(solution))
     if session is not None:
         from clew.evaluate.profile import profile_of
 
         click.echo(str(profile_of(session, path.name, 1, time.perf_counter() - begun)))
     if output is not None:
-        output.write_text(json.dumps(_answer(solution), indent=2, allow_nan=False) + "\n")
+        write_json(output, _answer(solution))
         click.echo(f"answer: {output}")
     if report is not None:
         solution.report(report)
@@ -103,44 +96,17 @@ def solve_command(
     sys.exit(0 if solution.converged else 1)
 
 
-def _make_folder(file: Path | None) -> None:
-    if file is None:
-        return
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(file.parent, os.W_OK):
-            raise PermissionError(0, "the folder is not writable")
-    except OSError as error:
-        raise InputError(
-            f"{file} cannot be written: {error.strerror}", "name a file elsewhere", Where()
-        ) from None
-
-
 def _answer(solution: Solution) -> dict[str, Any]:
     leaves, structure = pytree.flatten(solution.params)
-    values = [_plain(leaf) for leaf in leaves]
+    values = [plain(leaf) for leaf in leaves]
     return {
         "problem": solution.problem.name,
         "converged": solution.converged,
         "status": str(solution.status),
-        "loss": _plain(float(solution.loss)),
+        "loss": float(solution.loss),
         "steps": solution.steps,
         "params": dict(zip(structure.names, values, strict=True)),
     }
-
-
-def _plain(leaf: Any) -> Any:
-    array: Any = np.asarray(leaf)
-    if array.dtype.kind == "c":
-        return {"real": _finite(array.real.tolist()), "imag": _finite(array.imag.tolist())}
-    return _finite(array.tolist())
-
-
-def _finite(value: Any) -> Any:
-    """What JSON can hold: it has no infinity and no NaN, which become null."""
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _positive(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
@@ -174,14 +140,11 @@ def check_command(target: str, given: str | None, order: int, tolerance: float) 
             Where(),
         )
     try:
-        agreement = check_derivatives(function, *args, order=order, tolerance=tolerance)
+        with blamed_on(path):
+            agreement = check_derivatives(function, *args, order=order, tolerance=tolerance)
     except DerivativeMismatch as mismatch:
         click.echo(f"FAILED: {message(mismatch)}")
         sys.exit(1)
-    except ClewError:
-        raise
-    except Exception as error:
-        raise model_error(error, path) from error
     click.echo(f"ok: {agreement}")
 
 
@@ -205,16 +168,12 @@ def trace_command(target: str, given: str | None, gradient: bool, profile: bool)
     function, args, path = _function(target, given)
     function = value_and_grad(function) if gradient else function
     measured = None
-    try:
+    with blamed_on(path):
         graph = trace(function)(*args)
         if profile:
             from clew.evaluate.profile import profile as measure
 
             measured = measure(function)(*args)
-    except ClewError:
-        raise
-    except Exception as error:
-        raise model_error(error, path) from error
     graph = simplify(graph) if gradient else graph
     click.echo(str(graph))
     click.echo(str(graph.cost()))
@@ -225,13 +184,7 @@ def trace_command(target: str, given: str | None, gradient: bool, profile: bool)
 def _function(target: str, given: str | None) -> tuple[Any, tuple[Any, ...], Path]:
     path, name = split_name(target)
     module = load_module(path)
-    own = module.__name__
-
-    def defined_here(each: Any) -> bool:
-        here = getattr(each, "__module__", own) == own
-        return callable(each) and here and not isinstance(each, type)
-
-    function = find(module, path, name, "function", callable, defined_here)
+    function = find(module, path, name, "function", callable, defined_in(module))
     label = name or getattr(function, "__name__", "function")
     args = example_arguments(module, label, given)
     check_call(function, args, label)

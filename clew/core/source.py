@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -67,14 +68,35 @@ def user_location() -> Where:
     return Where()
 
 
+class ScopePath(str):
+    """A path of scope names that knows which entering of each name it stands for.
+
+    ``enterings`` has a number for each part of the path, different for every ``with`` block
+    entered, so that a module called twice can be told apart. In all else it is the path alone.
+
+    >>> path = ScopePath("encoder/block3", (1, 2))
+    >>> path == "encoder/block3", path.enterings
+    (True, (1, 2))
+    """
+
+    __slots__ = ("enterings",)
+    enterings: tuple[int, ...]
+
+    def __new__(cls, path: str = "", enterings: tuple[int, ...] = ()) -> ScopePath:
+        self = super().__new__(cls, path)
+        self.enterings = enterings
+        return self
+
+
 class _Scopes(threading.local):
-    path: str = ""
+    path: ScopePath = ScopePath()
 
 
 _scopes = _Scopes()
+_numbers = itertools.count(1)
 
 
-def current_scope() -> str:
+def current_scope() -> ScopePath:
     """Return the path of scope names entered so far, for instance ``encoder/block3``."""
     return _scopes.path
 
@@ -93,7 +115,9 @@ def scope(name: str) -> Iterator[None]:
     'encoder'
     """
     before = _scopes.path
-    _scopes.path = f"{before}/{name}" if before else name
+    path = f"{before}/{name}" if before else name
+    entered = [next(_numbers) for _ in name.split("/")]
+    _scopes.path = ScopePath(path, (*before.enterings, *entered))
     try:
         yield
     finally:

@@ -122,7 +122,7 @@ def _digest(array: np.ndarray) -> bytes:
     if known is not None and known[0]() is array:
         return known[1]
     elements = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    digest = hashlib.blake2b(elements, digest_size=16).digest()
+    digest = hashlib.blake2b(elements.data, digest_size=16).digest()
     if lasting:
         number = id(array)
         forget = weakref.ref(array, lambda _: _digests.pop(number, None))

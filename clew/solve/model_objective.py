@@ -137,13 +137,14 @@ class ModelObjective(Objective):
         """Find the first NaN or infinity of the whole loss, or of its gradient, at a point."""
         from clew.evaluate.diagnose import explain_nan
 
-        def loss(params: Any) -> Any:
-            return self._loss_of_tree(params, self._whole)
-
         with np.errstate(all="ignore"):
-            return explain_nan(loss)(self.problem.space.tree(x))
+            return explain_nan(self.loss)(self.problem.space.tree(x))
 
     # --- the loss -----------------------------------------------------------------------
+
+    def loss(self, params: Any) -> Any:
+        """Return the whole loss at a tree of parameters, traced or not."""
+        return self._loss_of_tree(params, self._whole)
 
     def _loss(self, x: Any, frame: _Frame) -> Any:
         return self._loss_of_tree(self.problem.space.traced_tree(x), frame)
@@ -355,7 +356,7 @@ class ModelObjective(Objective):
                 )
 
     def _all_that_counts(self, tree: Any) -> Any:
-        total = self._loss_of_tree(tree, self._whole)
+        total = self.loss(tree)
         for constraint in self.problem.constraints:
             total = total + np.sum(constraint.function(tree))
         return total

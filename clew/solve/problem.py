@@ -174,6 +174,18 @@ class Problem:
             return self.model(params)
         return self.model(params, self.data)
 
+    def objective(self) -> Callable[[Any], Any]:
+        """Return the loss as a function of the parameters, to be differentiated or looked at.
+
+        >>> import clew
+        >>> problem = Problem(lambda p: 2 * p, 1.0, target=8.0)
+        >>> float(clew.grad(problem.objective())(1.0))
+        -12.0
+        """
+        from clew.solve.model_objective import ModelObjective
+
+        return ModelObjective(self).loss
+
     def __repr__(self) -> str:
         return f"Problem({self.name!r}, {self.space.size} free parameters, goal: {self.goal})"
 

@@ -2,8 +2,10 @@
 
 1. Gradients of a batch-normalised layer by x, gamma and beta, against the formulas in section 3
    of Ioffe and Szegedy (2015), which take a page to derive; here they fall out of the graph.
-2. All four numbers as parameters, ``y = gamma (x - mu) / sigma + beta``, against their formulas.
-3. Does it help? A network of five sigmoid layers, as in section 4.1 there, trained with and
+2. The formula for x has three terms. They are the three uses of x, in the mean, in the variance,
+   and as it is; ``clew.flow`` tells them apart.
+3. All four numbers as parameters, ``y = gamma (x - mu) / sigma + beta``, against their formulas.
+4. Does it help? A network of five sigmoid layers, as in section 4.1 there, trained with and
    without it: same start, same steps, each with the best of several learning rates.
 
     python examples/batch_norm/batch_norm.py
@@ -29,19 +31,28 @@ STEPS = 250
 
 def batch_norm_by_hand(layer: nn.BatchNorm, x: np.ndarray, slope: np.ndarray) -> dict:
     """Return the gradients of ``sum(slope * layer(x))``: Ioffe and Szegedy (2015), section 3."""
+    normal = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + layer.epsilon)
+    return {
+        "x": sum(terms_by_hand(layer, x, slope).values()),
+        "gamma": np.sum(slope * normal, axis=0),
+        "beta": np.sum(slope, axis=0),
+    }
+
+
+def terms_by_hand(layer: nn.BatchNorm, x: np.ndarray, slope: np.ndarray) -> dict:
+    """Return the terms of the gradient by x, as they stand there: through what x is used for."""
     count = len(x)
     mean = x.mean(axis=0)
     variance = ((x - mean) ** 2).mean(axis=0)
     root = np.sqrt(variance + layer.epsilon)
-    normal = (x - mean) / root
     by_normal = slope * layer.gamma
     by_variance = np.sum(by_normal * (x - mean), axis=0) * -0.5 / root**3
     by_mean = -np.sum(by_normal, axis=0) / root
     by_mean = by_mean + by_variance * np.mean(-2.0 * (x - mean), axis=0)
     return {
-        "x": by_normal / root + by_variance * 2.0 * (x - mean) / count + by_mean / count,
-        "gamma": np.sum(slope * normal, axis=0),
-        "beta": np.sum(slope, axis=0),
+        "mean": np.broadcast_to(by_mean / count, x.shape),
+        "variance": by_variance * 2.0 * (x - mean) / count,
+        "x itself": by_normal / root,
     }
 
 
@@ -85,6 +96,11 @@ def check_gradients() -> dict[str, float]:
         for name, expected in by_hand(layer, x, slope).items():
             off = np.max(np.abs(found[name] - expected)) / np.max(np.abs(expected))
             errors[f"{layer.label}: gradient by {name}"] = float(off)
+    layer = pairs[0][0]
+    uses = clew.flow(lambda x: np.sum(slope * layer(x)))(x).by_use()
+    for use, (name, expected) in zip(uses, terms_by_hand(layer, x, slope).items(), strict=True):
+        off = np.max(np.abs(use.contribution - expected)) / np.max(np.abs(expected))
+        errors[f"{layer.label}: by x, use in {name}"] = float(off)
     return errors
 
 
@@ -143,7 +159,7 @@ def main() -> int:
     for name, value in check_gradients().items():
         good = value <= TOLERANCE
         failed |= not good
-        print(f"{name:32}{value:9.1e}  {'ok' if good else 'MISSED'}")
+        print(f"{name:40}{value:9.1e}  {'ok' if good else 'MISSED'}")
     generator = np.random.default_rng(2)
     x, label = ring(generator, 600)
     new_x, new_label = ring(generator, 4000)

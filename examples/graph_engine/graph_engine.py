@@ -5,7 +5,10 @@
    ``y = nu tan(omega t) / (gamma - tan(omega t))`` along it and gamma y across. ``tan`` is used
    twice, and so is the quotient. Its derivative is worked out by hand below.
 2. A matrix used in three places at once, ``sum((A A^T) A * W)``, against a complex step.
-3. The sum over uses: the derivative along each use alone, added up, is the whole gradient.
+3. The sum over uses: ``clew.flow`` tells the gradient along each use apart. Each is that of a
+   function of three different matrices; together they are the whole gradient.
+4. Paths: eight lead from the lighthouse's result back to the angle, since the tangent is used
+   twice, and the quotient is four factors of two squares.
 
     python examples/graph_engine/graph_engine.py
 """
@@ -81,11 +84,14 @@ def check_lighthouse() -> dict[str, float]:
     print(f"\n{'':8}{'Clew':>22}{'by hand':>22}")
     for name in LIGHTHOUSE:
         print(f"{name:8}{float(found[name]):22.15f}{float(expected[name]):22.15f}")
+    count = clew.flow(lighthouse)(LIGHTHOUSE).count("t")
+    print(f"\npaths from the result back to t: {count}")
     names = list(LIGHTHOUSE)
     return {
         "lighthouse against the derivative by hand": error(
             [found[name] for name in names], [expected[name] for name in names]
-        )
+        ),
+        "paths to the angle against eight": abs(count - 8.0),
     }
 
 
@@ -95,17 +101,23 @@ def check_matrix() -> dict[str, float]:
     print("\na matrix used in three places:\n")
     print(clew.trace(lambda a: cubic(a, a, a))(matrix))
     whole = clew.grad(lambda a: cubic(a, a, a))(matrix)
-    uses = clew.grad(cubic, argnums=(0, 1, 2))(matrix, matrix.copy(), matrix.copy())
-    norms = ", ".join(f"{np.linalg.norm(use):.4f}" for use in uses)
-    print(
-        f"\nnorm of the gradient along each use: {norms}; of their sum {np.linalg.norm(whole):.4f}"
-    )
+    uses = clew.flow(lambda a: cubic(a, a, a))(matrix).by_use()
+    print("\nnorm of the gradient along each use:")
+    for use in uses:
+        print(f"  {use.node:12}{use.norm:8.4f}")
+    print(f"  {'their sum':12}{np.linalg.norm(whole):8.4f}")
     curvature = clew.hessian(lambda a: cubic(a, a, a))(matrix)
+    alone = clew.grad(cubic, argnums=(1, 0, 2))(matrix, matrix.copy(), matrix.copy())
     return {
         "matrix against a complex step": error(
             whole, complex_step(lambda a: cubic(a, a, a), matrix)
         ),
-        "gradient against the sum over its uses": error(whole, sum(uses)),
+        "gradient against the sum over its uses": error(
+            whole, sum(use.contribution for use in uses)
+        ),
+        "each use against a matrix of its own": max(
+            error(use.contribution, other) for use, other in zip(uses, alone, strict=True)
+        ),
         # Euler's theorem for a function of degree three: H a = 2 g.
         "Hessian against Euler's theorem": error(
             np.tensordot(curvature, matrix, 2), 2.0 * np.asarray(whole)

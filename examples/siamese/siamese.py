@@ -6,6 +6,12 @@ Training sees pairs of 1,197 pictures; the check is on all pairs of the other 60
 the ROC curve is worked out from ranks, apart from everything in Clew, and compared with that of
 the distance between raw pixels.
 
+Before training and after it, the gradient in the encoder is split by use: what came through the
+left picture and what through the right one. The two sum to the gradient, and are those of a
+network with two encoders that share nothing, which is differentiated as well. They tell what
+the sum hides: in the last bias the branches cancel, since it moves both codes alike and no
+distance hears of it.
+
 The pictures (8 x 8, 0 to 16) are the test part of "Optical Recognition of Handwritten Digits",
 E. Alpaydin and C. Kaynak, UCI Machine Learning Repository (1998), doi 10.24432/C50P49, CC BY 4.0,
 as packed in scikit-learn's ``load_digits``.
@@ -26,6 +32,8 @@ from scipy.stats import rankdata
 
 import clew
 from clew import nn
+from clew.core import pytree
+from clew.paths import Flow
 from clew.solve import Cosine
 
 HERE = Path(__file__).resolve().parent
@@ -122,6 +130,43 @@ def areas(net: Siamese, pairs: Pairs) -> tuple[float, float]:
     )
 
 
+def by_two_encoders(net: Siamese, pairs: Pairs) -> list[list[np.ndarray]]:
+    """Return, array by array, the gradients in two encoders that share nothing."""
+
+    def loss(left: Any, right: Any) -> Any:
+        distance = nn.squared_distance(left(pairs.left), right(pairs.right))
+        return nn.logistic_loss(net.steepness * (net.threshold - distance), pairs.same)
+
+    left, right = (pytree.map(np.copy, net.encoder) for _ in range(2))
+    gradients = clew.grad(loss, argnums=(0, 1))(left, right)
+    leaves = [pytree.flatten(each)[0] for each in gradients]
+    return [list(each) for each in zip(*leaves, strict=True)]
+
+
+def check_branches(net: Siamese, pairs: Pairs, when: str) -> tuple[Flow, float]:
+    """Print what each branch adds; return the paths, and the largest error of any branch."""
+
+    def loss(net: Siamese) -> Any:
+        return nn.logistic_loss(net(pairs.left, pairs.right), pairs.same)
+
+    flow = clew.flow(loss, level=["sequential"])(net)
+    names = pytree.leaf_names(net.encoder)
+    wholes = pytree.flatten(clew.grad(loss)(net).encoder)[0]
+    apart = by_two_encoders(net, pairs)
+    print(f"\n{when + ':':22}{'left':>10}{'right':>10}{'sum':>10}{'cosine':>9}")
+    worst = 0.0
+    for name, whole, expected in zip(names, wholes, apart, strict=True):
+        found = [use.contribution for use in flow.by_use(f"encoder.{name}")]
+        left, right = map(np.linalg.norm, found)
+        cosine = np.vdot(*found) / (left * right)
+        norm = np.linalg.norm(whole)
+        print(f"{name:22}{left:10.2e}{right:10.2e}{norm:10.2e}{cosine:9.2f}")
+        off = [np.linalg.norm(a - b) for a, b in zip(found, expected, strict=True)]
+        off.append(np.linalg.norm(found[0] + found[1] - whole))
+        worst = max(worst, max(off) / max(left, right))
+    return flow, float(worst)
+
+
 def draw(net: Siamese, pairs: Pairs, path: Path) -> None:
     """Draw the distances of like and unlike pairs, between pixels and between codes."""
     from matplotlib.figure import Figure
@@ -159,11 +204,19 @@ def main(given: list[str] | None = None) -> int:
     print(f"area under the ROC curve on {len(pairs.same)} held-out pairs")
     print(f"  distance between raw pixels  {raw:.4f}")
     print(f"  distance between codes       {coded:.4f}")
-    draw(solution.params, pairs, HERE / "out" / "siamese.png")
-    missed = not (coded > 0.98 and 1.0 - coded < 0.1 * (1.0 - raw))
-    print(f"\npicture: {HERE / 'out' / 'siamese.png'}")
-    print("MISSED" if missed else "held-out pairs are told apart")
-    return 1 if missed else 0
+    few = draw_pairs(images[held], digits[held], BATCH, generator)
+    print("\nnorm of what each branch adds to the encoder's gradient")
+    _, first = check_branches(problem.start, few, "before training")
+    flow, second = check_branches(solution.params, few, "after training")
+    out = HERE / "out"
+    draw(solution.params, pairs, out / "siamese.png")
+    flow.report(out / "siamese.html")
+    print(f"\npicture: {out / 'siamese.png'}, report: {out / 'siamese.html'}")
+    apart = coded > 0.98 and 1.0 - coded < 0.1 * (1.0 - raw)
+    shared = max(first, second) <= 1e-12
+    print("held-out pairs are told apart" if apart else "MISSED: pairs are not told apart")
+    print("the branches sum to the gradient" if shared else "MISSED: the branches disagree")
+    return 0 if apart and shared else 1
 
 
 if __name__ == "__main__":

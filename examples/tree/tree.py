@@ -9,6 +9,11 @@ Equal parts of different sentences are worked out once and used in all their pla
 gradients add up by themselves. Taught are sentences up to three deep; checked are 496 of depths
 four to seven, against the mood worked out by Python's own ``not``, ``and`` and ``or``.
 
+The gradient's paths through one sentence are looked at as well: one for each word in it, as long
+as the word is deep. (A part that occurs twice is worked out once and still has two, unless one
+cell reads it as both its parts.) The gradient of all words is split by depth, and that of the
+cell for "not" by where it is used.
+
     python examples/tree/tree.py
 """
 
@@ -164,8 +169,55 @@ def draw(net: Reader, tree: Tree, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def word_depths(tree: Tree, depth: int = 0) -> dict[int, int]:
+    """Return how many words stand at each depth, by walking the tree.
+
+    >>> word_depths(parse("((not dull) and good)"))
+    {1: 1, 2: 1}
+    """
+    if not tree.children:
+        return {depth: 1}
+    found: dict[int, int] = {}
+    for child in tree.children:
+        for deep, count in word_depths(child, depth + 1).items():
+            found[deep] = found.get(deep, 0) + count
+    return dict(sorted(found.items()))
+
+
+def look(net: Reader, tree: Tree, page: Path) -> bool:
+    """Print the gradient's paths through a sentence, write a report; say whether they are right."""
+
+    def logit(net: Reader) -> Any:
+        return net([tree])[0]
+
+    flow = clew.flow(logit, level=lambda path: path.rpartition("/")[2] in CHILDREN)(net)
+    print(f"\npaths through {tree}")
+    depths, lengths = word_depths(tree), flow.lengths("words")
+    split = flow.gradient_by_length("words")
+    print(f"\n{'depth':>6}{'words':>7}{'paths':>7}{'gradient':>12}{'share':>9}")
+    for depth, norm, share in zip(split.lengths, split.norms, split.shares, strict=True):
+        print(f"{depth:6}{depths[depth]:7}{lengths[depth]:7}{norm:12.3e}{share:9.1%}")
+    uses = flow.by_use("cells['not'].weights[0]")
+    print('\n"not", from the inside out:', ", ".join(f"{use.norm:.2e}" for use in uses))
+    gradient = clew.grad(logit)(net)
+    words = [
+        off(part.sum(axis=0), gradient.words[name.removeprefix("words.")])
+        for name, part in split.parts.items()
+    ]
+    whole = gradient.cells["not"].weights[0]
+    flow.report(page)
+    print(f"report: {page}")
+    summed = max(*words, off(sum(use.contribution for use in uses), whole)) <= 1e-12
+    return lengths == depths and flow.count("words") == sum(depths.values()) and summed
+
+
+def off(found: Any, expected: Any) -> float:
+    """Return the norm of the difference, relative to the norm expected."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
 def main(given: list[str] | None = None) -> int:
-    """Teach shallow sentences, check deep ones."""
+    """Teach shallow sentences, check deep ones, look at the paths through one of them."""
     parser = argparse.ArgumentParser(description="A recursive network reads bracketed sentences.")
     parser.add_argument("--steps", type=int, default=STEPS)
     steps = parser.parse_args(given).steps
@@ -189,12 +241,15 @@ def main(given: list[str] | None = None) -> int:
         right.append(float(np.mean((solution.params(trees) > 0) == (answers > 0))))
         majority = max(answers.mean(), 1.0 - answers.mean())
         print(f"{depth:6}{len(trees):12}{right[-1]:10.1%}{majority:11.1%}")
-    path = Path(__file__).resolve().parent / "out" / "tree.png"
-    draw(solution.params, sentences((4,), 2, generator)[0], path)
-    print(f"picture: {path}")
+    out = Path(__file__).resolve().parent / "out"
+    draw(solution.params, sentences((4,), 2, generator)[0], out / "tree.png")
+    print(f"picture: {out / 'tree.png'}")
+    longest = max(sentences((6,), 20, generator), key=lambda tree: len(str(tree)))
+    traced = look(solution.params, longest, out / "tree.html")
     good = min(right) >= 0.9
     print("deeper sentences are understood" if good else "MISSED: fewer than 90 % are right")
-    return 0 if good else 1
+    print("one path per word, as long as it is deep" if traced else "MISSED: paths disagree")
+    return 0 if good and traced else 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from clew.cli import main
-from clew.cli.main import _plain
+from clew.cli.output import plain, write_json
 
 PROBLEM = """
 import numpy as np
@@ -161,13 +161,15 @@ def test_a_file_named_as_a_library_does_not_replace_it(tmp_path):
     assert sys.modules["json"] is json
 
 
-def test_json_has_no_nan_and_no_infinity():
-    assert _plain(np.nan) is None
-    assert _plain(np.array([[1.5, np.nan], [-np.inf, 2.0]])) == [[1.5, None], [None, 2.0]]
-    assert _plain(np.array([1.0 + 2.0j, complex(np.nan, 1.0)])) == {
-        "real": [1.0, None],
-        "imag": [2.0, 1.0],
-    }
+def test_json_has_no_nan_and_no_infinity(tmp_path):
+    values = [np.nan, np.array([[1.5, np.nan], [-np.inf, 2.0]])]
+    values.append(np.array([1.0 + 2.0j, complex(np.nan, 1.0)]))
+    write_json(tmp_path / "a.json", [plain(each) for each in values])
+    assert json.loads((tmp_path / "a.json").read_text()) == [
+        None,
+        [[1.5, None], [None, 2.0]],
+        {"real": [1.0, None], "imag": [2.0, 1.0]},
+    ]
 
 
 def test_an_error_that_is_not_the_users_is_not_laid_on_a_line_of_theirs(tmp_path):

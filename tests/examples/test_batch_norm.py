@@ -12,7 +12,7 @@ from clew.testing import directional_difference
 def test_it_runs(run):
     status, printed = run()
     assert status == 0, printed
-    assert printed.count(" ok") == 8
+    assert printed.count(" ok") == 11
     assert "batch norm helps" in printed
 
 
@@ -31,3 +31,17 @@ def test_the_closed_forms_are_right(example):
         )[0]
         found = np.sum(by_hand(layer, x, slope)["x"] * direction)
         assert found == pytest.approx(float(expected), rel=1e-8)
+
+
+def test_uses_of_x_that_are_not_the_terms_are_seen(example, monkeypatch):
+    assert max(example.check_gradients().values()) <= example.TOLERANCE
+    terms = example.terms_by_hand
+
+    def mixed(layer, x, slope):
+        mean, variance, itself = terms(layer, x, slope).values()
+        return {"mean": mean, "variance": itself, "x itself": variance}
+
+    monkeypatch.setattr(example, "terms_by_hand", mixed)
+    errors = example.check_gradients()
+    missed = {name for name, error in errors.items() if error > example.TOLERANCE}
+    assert missed == {"batchnorm: by x, use in variance", "batchnorm: by x, use in x itself"}

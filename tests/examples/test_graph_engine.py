@@ -10,7 +10,7 @@ def test_it_runs(run):
     status, printed = run()
     assert status == 0, printed
     assert "tan a" in printed
-    assert printed.count(" ok") == 4
+    assert printed.count(" ok") == 6
 
 
 def test_the_derivative_by_hand_is_right(example):
@@ -29,6 +29,22 @@ def test_a_wrong_gradient_is_seen(example, monkeypatch, capsys):
     )
     assert example.main() == 1
     assert "MISSED" in capsys.readouterr().out
+
+
+def test_a_wrong_use_is_seen(example, monkeypatch, capsys):
+    grad = example.clew.grad
+
+    def wrong(f, argnums=0):
+        gradient = grad(f, argnums)
+        if argnums == (1, 0, 2):
+            return lambda *matrices: gradient(*matrices)[::-1]
+        return gradient
+
+    monkeypatch.setattr(example.clew, "grad", wrong)
+    assert example.main() == 1
+    missed = [line for line in capsys.readouterr().out.splitlines() if "MISSED" in line]
+    assert len(missed) == 1
+    assert "each use" in missed[0]
 
 
 def test_complex_step(example):

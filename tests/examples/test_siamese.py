@@ -10,12 +10,27 @@ def test_it_runs(run):
     status, printed = run("--steps", "400")
     assert status == 0, printed
     assert "held-out pairs are told apart" in printed
+    assert "the branches sum to the gradient" in printed
 
 
 def test_an_untrained_network_misses(run):
     status, printed = run("--steps", "1")
     assert status == 1
     assert "MISSED" in printed
+
+
+def test_a_branch_that_is_not_its_own_is_seen(example, monkeypatch):
+    images, digits = example.read_digits()
+    pairs = example.draw_pairs(images[:100], digits[:100], 20, np.random.default_rng(0))
+    net = example.make_problem(pairs).start
+    _, off = example.check_branches(net, pairs, "right")
+    assert off <= 1e-12
+    apart = example.by_two_encoders
+    monkeypatch.setattr(
+        example, "by_two_encoders", lambda *given: [each[::-1] for each in apart(*given)]
+    )
+    _, off = example.check_branches(net, pairs, "left and right exchanged")
+    assert off > 0.1
 
 
 def test_area_under_curve_against_scikit_learn(example):

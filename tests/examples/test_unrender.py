@@ -180,13 +180,44 @@ def test_the_script_reports_and_says_whether_it_hit(solution, tmp_path, monkeypa
     report = tmp_path / "new" / "report.html"
     monkeypatch.setattr(sys, "argv", ["matte_ball.py", "--report", str(report)])
     assert example.main() == 0
-    assert "all within tolerance" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "all within tolerance" in printed
+    for term in example.TERMS:
+        assert term in printed
+    assert report.with_name("paths.html").is_file()
     page = report.read_text()
     for title in ("photograph", "rendered from what was found", "difference x 10", "Convergence"):
         assert title in page
     monkeypatch.setattr(example, "check", lambda solution: ["ambient"])
     assert example.main() == 1
     assert "MISSED: ambient" in capsys.readouterr().out
+
+
+def test_terms_are_those_of_the_model_with_others_held(capsys):
+    # what a term contributes is the gradient with the unknown held constant in all other terms
+    flow, off = example.look(example.START, "at the start")
+    assert off <= 1e-12
+    scene, problem = example.Scene(), example.problem
+    light = example.START["light"]["position"]
+    pull = flow.gradient("shadow")
+
+    def shadow(position):
+        return np.sum(pull * scene.seen(position))
+
+    uses = {use.node: use for use in flow.by_use("light.position")}
+    assert set(uses) == {"light on ball", "light on table", "shadow"}
+    expected = clew.grad(shadow)(light)
+    np.testing.assert_allclose(uses["shadow"].contribution, expected, rtol=1e-10)
+    assert problem.objective()(example.START) > 0.0
+    assert example.look_at_edge(flow, example.START)
+
+
+def test_terms_that_do_not_sum_to_the_gradient_are_a_miss(solution, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(clew, "solve", lambda problem: solution)
+    monkeypatch.setattr(sys, "argv", ["matte_ball.py", "--report", str(tmp_path / "report.html")])
+    monkeypatch.setattr(example, "look_at_edge", lambda flow, params: False)
+    assert example.main() == 1
+    assert "MISSED: the gradient's terms" in capsys.readouterr().out
 
 
 def test_pixels_on_an_edge_are_left_out():

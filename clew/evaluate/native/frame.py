@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ import numpy as np
 from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.types import Type
 from clew.evaluate.native.affine import Affine, Index, linear, strides_of
-from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
+from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Value
 from clew.evaluate.native.kernel import Call, Kernel, Partial
 from clew.evaluate.native.passing import Passing
+from clew.evaluate.native.regions import Region
 from clew.evaluate.native.schedule import Step, schedule
 from clew.evaluate.native.spaces import (
     OutOfRange,
@@ -39,6 +40,8 @@ from clew.evaluate.native.storage import (
 
 _LONG_RUN = 64
 _WORTH_TAKING = 2**12
+_MOST_RIDERS = 8
+"""Kernels that may run in the chunks of one product."""
 _WRITES = frozenset(["update", "scatter_add", "scatter_set"])
 """What changes its first operand in place, if nobody else reads it."""
 
@@ -57,7 +60,9 @@ class Frame:
         self._targets: dict[Var, Memory] = {}
         self._releases: list[int] = []
         self._dying: set[Var] = set()
-        self._fusing: Step | None = None
+        self._fusing: tuple[Step, Region | None] | None = None
+        self._following: Sequence[tuple[Step, Sequence[Var]]] = ()
+        self._ready: dict[Step, _Ready] = {}
         self._laid: dict[int, tuple[Any, Memory]] = {}
         self._donated: dict[Var, tuple[Var, Memory]] = {}
         self.escaping: set[Any] = set()
@@ -89,8 +94,10 @@ class Frame:
             if memory is not None and type(atom) is Var:
                 self._donate(var, atom, memory)
         last_use = self._last_uses()
-        for number, step in enumerate(self._plan.steps):
-            self._dying = set(last_use.get(number, ()))
+        steps = [(step, last_use.get(number, ())) for number, step in enumerate(self._plan.steps)]
+        for number, (step, dying) in enumerate(steps):
+            self._dying = set(dying)
+            self._following = steps[number + 1 : number + 1 + _MOST_RIDERS]
             self._step(step)
             for var in self._dying:
                 self._release(var)
@@ -273,12 +280,14 @@ class Frame:
 
         It reads each element where it then writes the result's, and never again.
         """
-        step = self._fusing
-        if step is None or var.type.size * var.type.dtype.itemsize < _WORTH_TAKING:
+        if self._fusing is None or var.type.size * var.type.dtype.itemsize < _WORTH_TAKING:
             return None
+        step, region = self._fusing
         for old in self._dying:
             memory = self._allocated.get(old)
             if memory is None or memory.buffer is None or old in self._targets:
+                continue
+            if region is not None and memory.pointer in region.read | region.fixed:
                 continue
             alike = old.type == var.type and memory.contiguous
             if alike and (step, old) not in self._plan.elsewhere and old not in self._own(step):
@@ -411,13 +420,46 @@ class Frame:
 
     # --- kernels -------------------------------------------------------------------------
 
-    def _kernel(self, step: Step) -> None:
-        kernel = Kernel(self, step, step.extents)
-        self._fusing = step
+    def riders(self, region: Region) -> list[Call]:
+        """Return the kernels that come next, as long as they can join the region of a product."""
+        found = []
+        before = self._dying
+        for step, dying in self._following:
+            if step.kind != "kernel":
+                break
+            self._dying = set(dying)
+            with self.e.aside() as part:
+                kernel, call = self._kernel_and_call(step, region)
+            self._ready[step] = ready = _Ready(kernel, call, part)
+            if not ready.rides:
+                break
+            found.append(call)
+            for equation in step.equations:
+                var = equation.outputs[0]
+                if var in self._allocated:
+                    self.define(var, self._allocated[var])
+        self._dying = before
+        return found
+
+    def _kernel_and_call(self, step: Step, region: Region | None = None) -> tuple[Kernel, Call]:
+        kernel = Kernel(self, step, step.extents, region)
+        self._fusing = step, region
         call = kernel.write()
         self._fusing = None
+        return kernel, call
+
+    def _kernel(self, step: Step) -> None:
+        ready = self._ready.pop(step, None)
+        if ready is None:
+            ready = _Ready(*self._kernel_and_call(step))
+        elif ready.between is not None and ready.between.lines:
+            self.e.put(ready.between)
+        kernel, call = ready.kernel, ready.call
         flags = [(self.program.flag(), each) for each in kernel.complaints]
-        self._call(replace(call, arguments=[*call.arguments, *(("ptr", f) for f, _ in flags)]))
+        if not ready.rides:
+            self._call(replace(call, arguments=[*call.arguments, *(("ptr", f) for f, _ in flags)]))
+        elif self.program.notes is not None:
+            self.program.notes.rides(call.chunks)
         for flag, complaint in flags:
             self.program.raise_if(self.e.load(flag, BOOL), complaint)
         for partial in call.partial:
@@ -433,10 +475,7 @@ class Frame:
         if call.chunks == 1:
             self.e.line(f"call void {call.symbol}({', '.join(given)})")
             return
-        size = -(-call.extent // call.chunks)
-        self.program.parallel(
-            self.e, call.symbol, call.arguments, call.extent, size, -(-call.extent // size)
-        )
+        self.program.parallel(call)
 
     def _combine(self, partial: Partial) -> None:
         """Add up what the chunks left, in their order."""
@@ -458,6 +497,21 @@ class Frame:
         symbol = module.add(e)
         start = self.e.address(target.pointer, target.dtype, target.offset)
         self.e.line(f"call void {symbol}(ptr {start}, ptr {scratch.pointer})")
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A kernel written before its turn, and what is to be done between the product and it."""
+
+    kernel: Kernel
+    call: Call
+    between: Aside | None = None
+
+    @property
+    def rides(self) -> bool:
+        """Whether it runs in the chunks of the region."""
+        between = self.between
+        return self.call.bounds is not None and between is not None and not between.lines
 
 
 def _wholes(graph: Graph) -> dict[Var, Equation]:

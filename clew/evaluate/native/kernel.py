@@ -15,6 +15,7 @@ from typing import Any
 from clew.core.graph import Atom, Equation, Var
 from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
 from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Slot, Value
+from clew.evaluate.native.regions import Access, Region
 from clew.evaluate.native.schedule import Step
 from clew.evaluate.native.spaces import (
     LIGHT,
@@ -58,6 +59,8 @@ class Call:
     extent: int
     chunks: int
     partial: list[Partial]
+    bounds: tuple[int, ...] | None = None
+    """Where the chunks begin, and the last one ends, if they are those of a region."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,12 @@ class _Reduction:
 class Kernel:
     """Writes one kernel; reads stored values as parameters of the function."""
 
-    def __init__(self, frame: Any, step: Step, extents: Sequence[int]) -> None:
+    def __init__(
+        self, frame: Any, step: Step, extents: Sequence[int], region: Region | None = None
+    ) -> None:
         self._frame = frame
+        self._region = region
+        self._reads: list[Access] = []
         self._step = step
         self._own = {equation.outputs[0] for equation in step.equations}
         self._terms = [Term(extent) for extent in extents]
@@ -148,11 +155,13 @@ class Kernel:
             storage = self._frame.in_memory(storage)
         assert isinstance(storage, Memory)
         place = linear(index, storage.strides).plus(storage.offset)
+        self._reads.append((storage, place))
         return self.e.load(self.passed_pointer(storage), storage.dtype, self.offset(place))
 
     def gathered(self, atom: Atom, index: Sequence[Value | Affine]) -> Value:
         """Return an element at an index known only when running."""
         storage = self._frame.in_memory(self._frame.storage(atom))
+        self._reads.append((storage, None))
         fixed = Affine(storage.offset)
         moving: Value | None = None
         for each, stride in zip(index, storage.strides, strict=True):
@@ -226,7 +235,8 @@ class Kernel:
                 self.e.store(self.passed_pointer(target), value, self.offset(place))
             groups = self._merged()
             extent = groups[0].extent if groups else 1
-            chunks = self._chunks(extent)
+            bounds = self._joined(groups)
+            chunks = len(bounds) - 1 if bounds else self._chunks(extent)
             for reduction in self._reductions:
                 self._settle(reduction, chunks)
         for slot in self.complaints.values():
@@ -240,7 +250,7 @@ class Kernel:
         if chunks > 1:
             self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
         symbol = self.e.module.add(self.e)
-        return Call(symbol, self._arguments, extent, chunks, self._partials)
+        return Call(symbol, self._arguments, extent, chunks, self._partials, bounds)
 
     def _point(self, equation: Equation) -> None:
         var = equation.outputs[0]
@@ -342,6 +352,25 @@ class Kernel:
             total *= term.extent
         chunks = max(1, min(extent, _MOST_CHUNKS, total // _CHUNK_WORK))
         return -(-extent // -(-extent // chunks)) if extent else 1
+
+    def _joined(self, groups: Sequence[_Group]) -> tuple[int, ...] | None:
+        """Join the region, if there is one and that can be; return where the chunks begin."""
+        if self._region is None or not groups or self.complaints:
+            return None
+        outer = groups[0]
+        results = [reduction.target for reduction in self._reductions]
+        targets = [memory for memory, _, _ in self._writes]
+        bounds = self._region.bounds(outer.terms, outer.extent, self._reads, [*targets, *results])
+        if bounds is None:
+            return None
+        writes: list[Access] = [(memory, place) for memory, place, _ in self._writes]
+        for reduction in self._reductions:
+            memory = reduction.target
+            for index in (*reduction.slots, *(index for index, _ in reduction.terms)):
+                writes.append((memory, linear(index, memory.strides).plus(memory.offset)))
+        partial = [each.target for each in self._reductions if 0 not in each.kept]
+        self._region.join(outer.terms, bounds, self._reads, writes, partial)
+        return bounds
 
     def _nest(self, groups: Sequence[_Group], body: Aside, chunks: int) -> None:
         """Write the loops, what reductions begin and end with, and the body in the middle."""

@@ -11,6 +11,7 @@ from clew.evaluate.native.products.contraction import Axis, Contraction
 from clew.evaluate.native.products.convolution import Convolution
 from clew.evaluate.native.products.driver import Emitted
 from clew.evaluate.native.products.library import product
+from clew.evaluate.native.regions import Region
 from clew.evaluate.native.storage import Memory
 
 
@@ -27,8 +28,7 @@ def write_contract(program: Any, frame: Any, equation: Equation) -> bool:
         return False
     target = frame.allocated(var)
     contraction = _contraction(equation, left, right, target)
-    call_emitted(program, product(program.module, contraction), target, left, right)
-    frame.define(var, frame.settled(target))
+    call_emitted(frame, equation, product(program.module, contraction), (target, left, right))
     return True
 
 
@@ -62,10 +62,14 @@ def _contraction(equation: Equation, left: Memory, right: Memory, target: Memory
 
 
 def call_emitted(
-    program: Any, emitted: Emitted, result: Memory, left: Memory, right: Memory
+    frame: Any, equation: Equation, emitted: Emitted, memories: tuple[Memory, Memory, Memory]
 ) -> None:
-    """Call a product, its chunks on as many threads as there are."""
-    e = program.e
+    """Call a product, its chunks on as many threads as there are; define its result.
+
+    Kernels that follow run in the same chunks, as long as they read only what each has computed.
+    """
+    program, e = frame.program, frame.e
+    result, left, right = memories
     pointers = [
         e.address(memory.pointer, memory.dtype, memory.offset) for memory in (result, left, right)
     ]
@@ -75,17 +79,18 @@ def call_emitted(
         between = program.worker_scratch(size, emitted.between)
         scratch = e.address(between, np.dtype(np.int8), emitted.between)
         if emitted.first is not None:
-            _call_stage(program, emitted.first, [between, *pointers[1:]], scratch)
+            program.parallel_product(emitted.first, [between, *pointers[1:]], scratch, [])
             pointers[2] = between
-    _call_stage(program, emitted, pointers, scratch)
-
-
-def _call_stage(program: Any, emitted: Emitted, pointers: list[str], scratch: str) -> None:
     if emitted.chunks == 1:
         given = ", ".join(f"ptr {pointer}" for pointer in (*pointers, scratch))
-        program.e.line(f"call void {emitted.symbol}({given}, i64 0)")
+        e.line(f"call void {emitted.symbol}({given}, i64 0)")
+        frame.define(equation.outputs[0], frame.settled(result))
         return
-    program.parallel_product(emitted, pointers, scratch)
+    frame.define(equation.outputs[0], result)
+    riders = []
+    if emitted.pieces is not None and result.contiguous:
+        riders = frame.riders(Region.of_product(result, (left, right), emitted.pieces))
+    program.parallel_product(emitted, pointers, scratch, riders)
 
 
 def write_conv(program: Any, frame: Any, equation: Equation) -> bool:
@@ -119,6 +124,5 @@ def write_conv(program: Any, frame: Any, equation: Equation) -> bool:
         kernel.strides,
         target.strides,
     )
-    call_emitted(program, product(program.module, convolution), target, signal, kernel)
-    frame.define(var, frame.settled(target))
+    call_emitted(frame, equation, product(program.module, convolution), (target, signal, kernel))
     return True

@@ -66,6 +66,8 @@ class StepNote:
         Why Python evaluates a call-out.
     inside : list of StepNote
         The steps of a loop, of branches, or of a group.
+    rides : bool
+        Whether a kernel runs in the chunks of the product before it, whose time includes its own.
     row : int or None
         In the table of the clock, if there is one. Steps in registers are counted, not timed.
     """
@@ -78,6 +80,7 @@ class StepNote:
     operations: int = 0
     work: int = 0
     chunks: int = 1
+    rides: bool = False
     length: int | None = 1
     reason: str = ""
     inside: list[StepNote] = field(default_factory=list)
@@ -165,6 +168,11 @@ class Notes:
         """Note that the step being written is cut into parts for threads."""
         if self._open:
             self._open[-1].chunks = max(self._open[-1].chunks, count)
+
+    def rides(self, chunks: int) -> None:
+        """Note that the kernel being written runs in the chunks of the product before it."""
+        self._open[-1].rides = True
+        self.in_chunks(chunks)
 
     def called_out(self, equation: Equation) -> None:
         """Note that the step being written is left to Python."""

@@ -18,8 +18,9 @@ from clew.core.graph import Equation, Graph
 from clew.core.tape import TapeType
 from clew.core.types import Type, type_of
 from clew.evaluate.native.arena import Arena
-from clew.evaluate.native.emitter import BOOL, Emitter, Module, Value
+from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Module, Value
 from clew.evaluate.native.frame import Frame
+from clew.evaluate.native.kernel import Call
 from clew.evaluate.native.opaque import write_opaque
 from clew.evaluate.native.products import Emitted
 from clew.evaluate.native.spaces import OutOfRange, in_registers
@@ -146,36 +147,48 @@ class Program:
             self._places[start] = pointer
         return contiguous(dtype, tuple(shape), pointer, start)
 
-    def parallel(
-        self,
-        e: Emitter,
-        symbol: str,
-        arguments: Sequence[tuple[str, str]],
-        extent: int,
-        size: int,
-        chunks: int,
-    ) -> None:
+    def parallel(self, call: Call) -> None:
         """Call a kernel for all its chunks, on as many threads as there are."""
-        context, inner, names = self._passed_on(arguments)
-        given = [f"{kind} {name}" for (kind, _), name in zip(arguments, names, strict=True)]
-        begin = inner.assign(f"mul nsw i64 %chunk, {size}")
-        end = inner.assign(f"add nsw i64 {begin}, {size}")
-        end = inner.intrinsic("llvm.smin.i64", "i64", f"i64 {end}", f"i64 {extent}")
-        inner.line(
-            f"call void {symbol}({', '.join([*given, f'i64 {begin}', f'i64 {end}', 'i64 %chunk'])})"
-        )
+        context, inner, names = self._passed_on(call.arguments)
+        self._call_part(inner, call, names)
         inner.ret()
-        trampoline = self.module.add(inner)
-        self.run_chunks(e, trampoline, context, chunks)
+        self.run_chunks(self.e, self.module.add(inner), context, call.chunks)
 
-    def parallel_product(self, emitted: Emitted, pointers: Sequence[str], scratch: str) -> None:
-        """Call an emitted product for all its chunks, each worker with scratch of its own."""
-        context, inner, given = self._passed_on([("ptr", name) for name in (*pointers, scratch)])
+    def _call_part(self, inner: Emitter, call: Call, names: Sequence[str]) -> None:
+        """Call a kernel for the part of its outermost loop that a chunk stands for."""
+        chunk = Value(INT64, "%chunk")
+        if call.bounds is None:
+            size = inner.constant(INT64, -(-call.extent // call.chunks))
+            begin = inner.mul(chunk, size)
+            end = inner.minimum(inner.add(begin, size), inner.constant(INT64, call.extent))
+        else:
+            name = "bounds_" + "_".join(map(str, call.bounds))
+            table = self.module.table(name, INT64, call.bounds)
+            begin = inner.load(table, INT64, chunk)
+            end = inner.load(table, INT64, inner.add(chunk, inner.constant(INT64, 1)))
+        given = [f"{kind} {n}" for (kind, _), n in zip(call.arguments, names, strict=True)]
+        given += [f"i64 {begin.name}", f"i64 {end.name}", "i64 %chunk"]
+        inner.line(f"call void {call.symbol}({', '.join(given)})")
+
+    def parallel_product(
+        self, emitted: Emitted, pointers: Sequence[str], scratch: str, riders: Sequence[Call]
+    ) -> None:
+        """Call an emitted product for all its chunks, each worker with scratch of its own.
+
+        Riders are kernels that run after the product in each chunk.
+        """
+        own = [("ptr", name) for name in (*pointers, scratch)]
+        more = dict.fromkeys(argument for rider in riders for argument in rider.arguments)
+        context, inner, names = self._passed_on([*own, *more])
+        given = names[: len(own)]
+        passed = dict(zip(more, names[len(own) :], strict=True))
         if emitted.scratch:
             size = f"[{emitted.scratch} x i8]"
             given[3] = inner.assign(f"getelementptr inbounds {size}, ptr {given[3]}, i64 %worker")
         arguments = ", ".join(f"ptr {name}" for name in given)
         inner.line(f"call void {emitted.symbol}({arguments}, i64 %chunk)")
+        for rider in riders:
+            self._call_part(inner, rider, [passed[argument] for argument in rider.arguments])
         inner.ret()
         self.run_chunks(self.e, self.module.add(inner), context, emitted.chunks)
 

@@ -235,6 +235,7 @@ def _object_codes(tasks: Sequence[tuple[str, int]]) -> list[bytes]:
         work(0)
         for each in others:
             each.join()
+    _close_waiting()
     for each in found:
         if isinstance(each, Exception):
             raise each
@@ -371,9 +372,25 @@ def loaded(unit: Unit, code: Code) -> Library:
     return library
 
 
+_closing: list[Any] = []
+
+
 def _close(engine: Any) -> None:
-    with lock:
-        engine.close()
+    """Free code, now or when the lock is free.
+
+    A thread that compiles for another one may collect garbage: it must not wait for that one.
+    """
+    _closing.append(engine)
+    _close_waiting()
+
+
+def _close_waiting() -> None:
+    while _closing and lock.acquire(blocking=False):
+        try:
+            with contextlib.suppress(IndexError):  # another thread has closed the last one
+                _closing.pop().close()
+        finally:
+            lock.release()
 
 
 def _refuse(what: str, names: list[str]) -> None:

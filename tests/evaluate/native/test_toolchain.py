@@ -285,6 +285,18 @@ def test_code_lives_as_long_as_its_library() -> None:
     assert mapped(address)
 
 
+def test_code_dropped_by_a_thread_that_may_not_wait() -> None:
+    libraries = [compiled(scaled(11), ["f"])]
+    with toolchain.lock:
+        thread = threading.Thread(target=libraries.clear)
+        thread.start()
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+        assert len(toolchain._closing) == 1
+    compiled(scaled(12), ["f"])
+    assert not toolchain._closing
+
+
 def test_many_threads_compile_at_once() -> None:
     results = {}
 

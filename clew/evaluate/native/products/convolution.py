@@ -25,10 +25,12 @@ from clew.evaluate.native.products.driver import Emitted, Nest, Place, emit_plan
 from clew.evaluate.native.products.plan import (
     FAR,
     NEAR,
+    Pieces,
     Plan,
     balanced,
     chunks_for,
     make_plan,
+    pieces,
     work,
 )
 from clew.evaluate.native.products.product import emit_nothing
@@ -317,7 +319,7 @@ def _emit_way(module: Module, way: Way, host: Host) -> Emitted:
     if way.frame is None:
         before = sum(b * s for b, s in zip(one.before, one.signal[2:], strict=True))
         emit("%c", w.at("%a", -before))
-        return Emitted(w.finish(), plan.chunks, scratch)
+        return Emitted(w.finish(), plan.chunks, scratch, pieces(plan, not nest.overlaps))
     frame = w.e.assign(f"getelementptr i8, ptr %scratch, i64 {scratch}")
     reach = math.prod(one.reaches(axis) for axis in range(len(one.space)))
     size = one.groups * one.taken * reach * dtype.itemsize
@@ -330,7 +332,16 @@ def _emit_way(module: Module, way: Way, host: Host) -> Emitted:
         target, example = w.at(frame, to), w.at(w.at("%a", b, one.signal[0]), source)
         w.e.line(f"call void {copy}(ptr {target}, ptr {example})")
         emit(w.at("%c", b, one.result[0]), frame)
-    return Emitted(w.finish(), way.parts * plan.chunks, scratch)
+    pieced = examples(one, way.parts) if plan.chunks == 1 else None
+    return Emitted(w.finish(), way.parts * plan.chunks, scratch, pieced)
+
+
+def examples(one: Convolution, parts: int) -> Pieces | None:
+    """Return which elements are those of each part of a batch, if that is a run of them."""
+    each = one.result[0]
+    if each != one.groups * one.made * math.prod(one.places):
+        return None
+    return Pieces(tuple(each * (one.batch * p // parts) for p in range(parts + 1)), True)
 
 
 def lines(size: int) -> int:

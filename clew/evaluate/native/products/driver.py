@@ -19,7 +19,7 @@ from clew.evaluate.native.products.kernels import (
     inner_kernel,
     outer_kernel,
 )
-from clew.evaluate.native.products.plan import Plan
+from clew.evaluate.native.products.plan import Pieces, Plan, pieces
 from clew.evaluate.native.products.writer import VectorEmitter
 
 Range = tuple[Value, Value]
@@ -39,6 +39,8 @@ class Emitted:
         Independent pieces of work, to be run in any order, possibly at once.
     scratch : int
         Bytes of 64-byte aligned memory that each worker needs.
+    pieces : Pieces, optional
+        Which elements of the result each chunk computes, if that is a run of them.
     first : Emitted, optional
         To be called before, with other memory as C: what it writes there stands for B then.
     between : int
@@ -48,6 +50,7 @@ class Emitted:
     symbol: str
     chunks: int
     scratch: int
+    pieces: Pieces | None = None
     first: Emitted | None = None
     between: int = 0
 
@@ -428,7 +431,7 @@ class Nest:
         """Write the loops over tiles of rows, longer ones first."""
         w = self.w
         (long, many), (short, others) = self.plan.row_tiles
-        if self._overlaps():
+        if self.overlaps:
             with w.loop(start, end) as i:
                 then(i, w.plus(w.times(i, short), w.least(i, many - 1)), long)
             return
@@ -439,7 +442,8 @@ class Nest:
             with w.loop(w.most(start, many) if many else start, end) as i:
                 then(i, w.plus(w.times(i, short), many), short)
 
-    def _overlaps(self) -> bool:
+    @property
+    def overlaps(self) -> bool:
         """Whether shorter tiles begin a row early: one kernel less, a few rows computed twice."""
         (_, many), (_, others) = self.plan.row_tiles
         again = others <= _TWICE * self.plan.row.size
@@ -517,4 +521,4 @@ def emit_plan(module: Module, plan: Plan, host: Host, name: str) -> Emitted:
     ranges, _ = ranges_of(w, plan, Value(INT64, "%chunk"))
     operands = ("%b", "%a") if one.exchanged else ("%a", "%b")
     nest.emit(Place("%c", *operands), ranges)
-    return Emitted(w.finish(), plan.chunks, nest.scratch)
+    return Emitted(w.finish(), plan.chunks, nest.scratch, pieces(plan, not nest.overlaps))

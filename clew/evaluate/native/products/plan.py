@@ -393,6 +393,8 @@ _PIECE = 1 << 17
 """Multiply-adds worth a chunk of their own (about a microsecond)."""
 _MOST = 16
 """Chunks of the largest products."""
+_SCATTERED = 1.03
+"""What it costs if no kernel can run in the same chunks, while their results are near."""
 FAR, NEAR = 11.0, 40.0
 """Bytes a cycle from memory that all cores share, and from a core's own."""
 
@@ -412,6 +414,9 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
         for many in dims
     ]
     extents: dict[tuple[object, ...], float] = {}
+    one = plan.contraction
+    size = one.dtype.itemsize
+    written = count(one.batch) * count(one.rows) * count(one.columns)
     for parts in itertools.product(*choices):
         chunks = math.prod(parts)
         if chunks > 2 * wanted:
@@ -422,8 +427,12 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
         extra = _extra(plan, host, parts, extents)
         total = (plan.cost + extra) * spare
         score = total * waiting(chunks, host)
+        cut = replace(plan, parts=parts, extra=extra)
+        far = written * size > chunks * host.level2 // 2
+        if chunks > 1 and (far or pieces(cut, True) is None):
+            score *= _SCATTERED
         if score < best[0]:
-            best = (score, replace(plan, parts=parts, extra=extra))
+            best = (score, cut)
     return best
 
 
@@ -486,6 +495,46 @@ def _extent(plan: Plan, side: str, parts: tuple[int, ...]) -> float:
                 elements *= many
                 reach += (many - 1) * stride
     return min(elements, reach)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Which elements of the result each chunk computes: one run each, in order.
+
+    Parameters
+    ----------
+    starts : tuple of int
+        Where the runs begin, in elements, and where the last one ends.
+    apart : bool
+        Whether no chunk writes elements of another, though it were with the same numbers.
+    """
+
+    starts: tuple[int, ...]
+    apart: bool
+
+
+def pieces(plan: Plan, apart: bool) -> Pieces | None:
+    """Return what each chunk of a plan computes; None if that is not a run of elements."""
+    one = plan.contraction
+    cut = [number for number, many in enumerate(plan.parts) if many > 1]
+    if len(cut) != 1 or cut[0] == 3:
+        return None
+    axes = (plan.around, plan.around_rows, (plan.row,))[cut[0]]
+    stride = unit = axes[-1].final if one.staged else axes[-1].result
+    for axis in reversed(axes):
+        if (axis.final if one.staged else axis.result) != stride:
+            return None
+        stride *= axis.size
+    if stride != count(one.batch) * count(one.rows) * count(one.columns):
+        return None
+    (_, longer), (short, shorter) = plan.row_tiles
+    tiles = cut[0] == 2
+    total = longer + shorter if tiles else count(axes)
+    many = plan.parts[cut[0]]
+    begins = [total * part // many for part in range(many + 1)]
+    if tiles:
+        begins = [tile * short + min(tile, longer) for tile in begins]
+    return Pieces(tuple(unit * each for each in begins), apart or not tiles)
 
 
 def balanced(most: int, wanted: int) -> int:

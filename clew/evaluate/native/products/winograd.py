@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from clew.evaluate.native.emitter import INT64, Module, Value
 from clew.evaluate.native.host import Host
-from clew.evaluate.native.products.convolution import lines
+from clew.evaluate.native.products.convolution import examples, lines
 from clew.evaluate.native.products.driver import Emitted, emit_plan
 from clew.evaluate.native.products.plan import balanced, chunks_for
 from clew.evaluate.native.products.winograd_kernels import kernels_to_points, points_to_kernels
@@ -55,7 +55,8 @@ def emit_last(module: Module, way: Way, host: Host) -> Emitted:
     if way.gradient:
         chunks = balanced(way.one.batch, chunks_for(numbers))
         symbol = points_to_kernels(module, way, chunks)
-        last = Emitted(symbol, chunks, way.points * way.made * size)
+        row = way.points * way.made * size
+        last = Emitted(symbol, chunks, row, examples(way.one, chunks))
     else:
         last = _emit_results(module, way, host)
     return replace(last, between=lines(numbers * size))
@@ -150,7 +151,9 @@ def _emit_results(module: Module, way: Way, host: Host) -> Emitted:
                 worker.call(gather, results, worker.tiles(made, way.other, i, r))
                 c = w.at(w.at("%c", w.plus(band.image, i), one.result[0]), o, one.result[1])
                 deliver_rows(c, w.plus(band.row, w.times(r, way.tile[0])))
-    return Emitted(w.finish(), way.chunks, worker.scratch)
+    whole = blocks.groups % way.chunks == 0
+    pieces = examples(one, way.chunks) if whole else None
+    return Emitted(w.finish(), way.chunks, worker.scratch, pieces)
 
 
 def _emit_sums(module: Module, way: Way, host: Host) -> Emitted:

@@ -160,6 +160,8 @@ def _forward(one: Convolution, kind: Kind, tile: Pair, host: Host) -> Way:
         (Axis(made, right=1, result=1),),
     )
     plan = make_plan(contraction, host, 1)
+    # Whole images, where there are enough: then other kernels may run in the same chunks.
+    pieces = blocks.groups if blocks.groups >= wanted else blocks.many
     passes, held = one.made // made, points * kernels * size
     cost = passes * plan.cost + held / (FAR if held > host.level2 // 2 else NEAR)
     cost += _read(one.signal[1:], tile, blocks, signal, kind)
@@ -176,7 +178,7 @@ def _forward(one: Convolution, kind: Kind, tile: Pair, host: Host) -> Way:
         signal=signal,
         other=other,
         plan=plan,
-        chunks=balanced(blocks.many, wanted),
+        chunks=balanced(pieces, wanted),
         parts=1,
         cost=blocks.many * cost + _KERNEL * points * kernels,
     )
