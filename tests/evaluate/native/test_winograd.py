@@ -166,6 +166,27 @@ def test_an_offset_costs_no_more_digits_than_in_a_direct_sum(gradient):
     assert np.max(np.abs(c - expected) / scale) <= 1e-6
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+def test_a_chunk_computes_the_elements_that_it_says(gradient):
+    """Other kernels run in the same chunks and read them."""
+    one, a, b, c = made((32, 16, 16), (16, 16), gradient=gradient)
+    c = np.empty(c.shape, np.float32)
+    way = filtered(replace(one, result=elements(c)), WIDE)
+    assert way is not None
+    first = Compiled(lambda module: emit_first(module, way, WIDE))
+    last = Compiled(lambda module: emit_last(module, way, WIDE))
+    between = np.empty(last.emitted.between, np.uint8)
+    first(between, a, b)
+    pieces = last.emitted.pieces
+    assert pieces is not None
+    assert len(pieces.starts) == last.emitted.chunks + 1 > 2
+    for chunk in range(last.emitted.chunks):
+        c[...] = np.nan
+        last(c, a, between, [chunk])
+        written = np.flatnonzero(~np.isnan(c.ravel()))
+        assert written.tolist() == list(range(*pieces.starts[chunk : chunk + 2]))
+
+
 def test_what_is_not_filtered():
     one = made((4, 32, 32), (16, 16))[0]
     assert filtered(one, WIDE) is not None

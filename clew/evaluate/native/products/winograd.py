@@ -36,6 +36,9 @@ from clew.evaluate.native.products.winograd_text import (
 )
 from clew.evaluate.native.products.writer import VectorEmitter, zero
 
+_NUMBER = 16
+"""Multiply-adds of a product that take as long as one number of a point or of a sum here."""
+
 
 def emit_first(module: Module, way: Way, host: Host) -> Emitted:
     """Write what is done first: points of the kernels, or the sums for the kernels' gradient.
@@ -45,7 +48,7 @@ def emit_first(module: Module, way: Way, host: Host) -> Emitted:
     """
     if way.gradient:
         return _emit_sums(module, way, host)
-    chunks = balanced(way.one.taken, chunks_for(_between(way)))
+    chunks = balanced(way.one.taken, chunks_for(_NUMBER * _between(way)))
     return Emitted(kernels_to_points(module, way, chunks), chunks, 0)
 
 
@@ -53,7 +56,7 @@ def emit_last(module: Module, way: Way, host: Host) -> Emitted:
     """Write the function that gives the result; see :class:`Emitted`."""
     numbers, size = _between(way), way.kind.dtype.itemsize
     if way.gradient:
-        chunks = balanced(way.one.batch, chunks_for(numbers))
+        chunks = balanced(way.one.batch, chunks_for(_NUMBER * numbers))
         symbol = points_to_kernels(module, way, chunks)
         row = way.points * way.made * size
         last = Emitted(symbol, chunks, row, examples(way.one, chunks))
