@@ -24,7 +24,9 @@ def batch_loop(size: int, spec: Spec, operands: list[Any], batched: list[bool]) 
     groups = spec.operands(operands)
     flags = spec.operands(batched)
     carries = _fixpoint(spec, size, flags)
-    asked = spec.condition is not None and _condition_batched(spec, size, carries, flags.held)
+    # A replay knows its snapshots by the count, which has a batch: then the loop must, too.
+    tested = carries if spec.snapshots is None else [True] * spec.carries
+    asked = spec.condition is not None and _condition_batched(spec, size, tested, flags.held)
     if asked or any(flags.count):
         carries = [True] * spec.carries
     groups = aligned(size, groups, flags, carries)

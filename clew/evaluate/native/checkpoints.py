@@ -1,340 +1,250 @@
-"""Checkpointed loops in native code: snapshots on the way forward, replays on the way back.
+"""The way back of a checkpointed loop in native code: a linear loop along recomputed states.
 
-The schedule (``clew.loops.schedule``) of a loop of known length is a list known while the code is
-written. It becomes a table of numbers, and the code a small machine that follows it: advance from
-a snapshot to a place for another, or run a stretch again, all its states kept, and the linear
-loop along them.
+The code is a small machine. In each turn it takes the last snapshot and runs the first loop from
+there: to a place for another snapshot, or over a stretch of steps whose states it keeps, and then
+the other loop along those (``clew.loops.replay`` does the same).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from clew.core.graph import Equation, Graph
-from clew.core.types import Type
-from clew.evaluate.native.control import (
-    Changing,
-    Exchanged,
-    advanced,
-    define_carries,
-    item_of,
-    present,
-)
-from clew.evaluate.native.emitter import INT64, Emitter, Value
-from clew.evaluate.native.spaces import in_registers
-from clew.evaluate.native.storage import Memory, Registers
-from clew.loops.execute import all_bytes
-from clew.loops.memory import Budget
+import numpy as np
+
+from clew.core.graph import Equation
+from clew.evaluate.native.control import steps_of
+from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
+from clew.evaluate.native.snapshots import POSITION, Layout, ceil_div, moved, split_point
+from clew.evaluate.native.spans import Span
+from clew.evaluate.native.storage import Memory
+from clew.evaluate.native.tapes import HEADER, Asking, Growth, Room, TapeStore
 from clew.loops.replay import operands_of
-from clew.loops.schedule import block_positions, split_point
-from clew.loops.spec import Groups, Spec
-
-Place = Any
-"""Where a carry is while its loop runs: ``Changing`` or ``Exchanged``."""
-
-
-@dataclass(frozen=True, eq=False)
-class SnapshotStore:
-    """Carries kept at some steps: item i of each buffer belongs to step ``positions[i]``."""
-
-    buffers: tuple[Memory, ...]
-    positions: tuple[int, ...]
-
-
-class Span:
-    """Some steps of a loop, with its carries in places that change."""
-
-    def __init__(self, program: Any, frame: Any, spec: Spec, groups: Groups, total: int) -> None:
-        self._program = program
-        self._frame = frame
-        self._spec = spec
-        self._total = total
-        self._held = groups.held
-        self._scanned = [
-            frame.in_memory(x) if isinstance(x, Registers) else x for x in groups.scanned
-        ]
-        self._buffers: list[Memory] = []
-        self.kinds = spec.carry_types()
-        self.places = [self._place(kind) for kind in self.kinds]
-
-    def _place(self, kind: Type) -> Place:
-        e: Emitter = self._program.e
-        if in_registers(kind):
-            return Changing(e, kind)
-        first, second = (self._program.buffer(e, kind.dtype, kind.shape) for _ in range(2))
-        self._buffers += [first, second]
-        return Exchanged(self._program, kind, first, second)
-
-    def release(self) -> None:
-        """Give back the memory of the carries."""
-        for memory in self._buffers:
-            self._program.arena.release(memory.buffer)
-
-    def present(self) -> list[Any]:
-        """Return the carries as they are now."""
-        return [present(self._frame, place) for place in self.places]
-
-    def assign(self, values: Sequence[Any]) -> None:
-        """Set the carries; the values exist already."""
-        for place, value in zip(self.places, values, strict=True):
-            if isinstance(place, Changing):
-                place.set(self._frame, value)
-            else:
-                self._frame.copy(value, place.read())
-
-    def index(self, number: Value) -> Value:
-        """Return which element of what is scanned belongs to a step, counted as they run."""
-        if not self._spec.reverse:
-            return number
-        e: Emitter = self._program.e
-        return e.sub(e.constant(INT64, self._total - 1), number)
-
-    def step(
-        self, index: Value, more: Sequence[Any] = (), targets: Sequence[Memory | None] = ()
-    ) -> list[Any]:
-        """Take one step; return what it stacks. ``more`` is scanned before the loop's own."""
-        e: Emitter = self._program.e
-        spec = self._spec
-        body = spec.body if targets or not spec.body_stacked else _without_stacks(spec)
-        scanned = [*more, *(item_of(e, storage, index) for storage in self._scanned)]
-        frame = self._program.frame(body)
-        stacked = advanced(frame, self.places, [*scanned, *self._held], targets)
-        frame.close()
-        return stacked
-
-    def steps(self, first: Value | int, last: Value | int, each: Callable[[Value], Any]) -> None:
-        """Do something for each step from ``first`` to before ``last``, counted as they run."""
-        with self._program.e.loop(first, last) as number:
-            each(number)
-
-
-def _without_stacks(spec: Spec) -> Graph:
-    """Return the body of a loop of which only the carries are wanted."""
-    known = spec.body.programs.get("carries only")
-    if known is None:
-        body = spec.body
-        known = Graph(body.inputs, body.equations, spec.body_carries, body.constants)
-        known = known.with_live_equations()
-        spec.body.programs["carries only"] = known
-    return known
-
-
-def _saved(program: Any, frame: Any, kinds: Sequence[Type], count: int) -> list[Memory]:
-    return [frame.scratch(kind.dtype, (count, *kind.shape)) for kind in kinds]
-
-
-def _keep(frame: Any, buffers: Sequence[Memory], slot: Value, carries: Sequence[Any]) -> None:
-    for buffer, value in zip(buffers, carries, strict=False):
-        frame.copy(value, item_of(frame.e, buffer, slot))
-
-
-# --- the first run ---------------------------------------------------------------------------
-
-
-def write_with_snapshots(program: Any, frame: Any, equation: Equation, spec: Spec) -> bool:
-    """Write a loop that keeps snapshots; False if its length is not known."""
-    if spec.length is None or spec.snapshots is None:
-        return False
-    total, e = spec.length, program.e
-    limit = max(1, spec.snapshots)
-    marks = block_positions(total, limit) or [0]
-    elements = all_bytes([atom.type for atom in spec.body_stacked])
-    kept = all_bytes(spec.carry_types())
-    Budget(spec.policy).require(total * elements + len(marks) * kept, "what it keeps", elements)
-    groups = spec.operands([frame.storage(atom) for atom in equation.inputs])
-    outputs = spec.results(equation.outputs)
-    span = Span(program, frame, spec, groups, total)
-    span.assign(groups.carries)
-    stacks = [frame.allocated(var) for var in outputs.stacked]
-    buffers = _saved(program, frame, span.kinds, len(marks))
-
-    def each(number: Value) -> None:
-        index = span.index(number)
-        span.step(index, (), [item_of(e, stack, index) for stack in stacks])
-
-    bounds = Table(program, [*marks, total])
-    with e.loop(0, len(marks)) as slot:
-        _keep(frame, buffers, slot, span.present())
-        span.steps(bounds.at(slot), bounds.at(slot, 1), each)
-    define_carries(frame, outputs.carries, span.places)
-    for var, stack in zip(outputs.stacked, stacks, strict=True):
-        frame.define(var, frame.settled(stack))
-    frame.define(outputs.snapshots[0], SnapshotStore(tuple(buffers), tuple(marks)))
-    span.release()
-    return True
-
-
-class Table:
-    """Whole numbers known while code is written, read while it runs."""
-
-    def __init__(self, program: Any, numbers: Sequence[int]) -> None:
-        module = program.module
-        self._e: Emitter = program.e
-        self._symbol = module.table(module.fresh("table"), INT64, numbers)
-
-    def at(self, place: Value, more: int = 0) -> Value:
-        """Return a number."""
-        if more:
-            place = self._e.add(place, self._e.constant(INT64, more))
-        return self._e.load(self._symbol, INT64, place)
-
-
-# --- the way back ----------------------------------------------------------------------------
-
-_ADVANCE, _REVERSE = 0, 1
-
-
-def instructions(total: int, positions: Sequence[int], limit: int) -> list[tuple[int, ...]]:
-    """Return the schedule: (what, slot it starts from, first step, to which, end or new slot).
-
-    *Advance*: run from ``first`` to ``to`` and keep the carries in a slot. *Reverse*: run from
-    ``first`` to ``to``, then to ``end`` with all states kept, and the other loop along them.
-
-    >>> instructions(5, [0], 2)
-    [(0, 0, 0, 2, 1), (1, 1, 2, 4, 5), (1, 1, 2, 2, 4), (1, 0, 0, 0, 2)]
-    """
-    found: list[tuple[int, ...]] = []
-    kept = list(enumerate(positions))
-    end = total
-    while end > 0:
-        slot, position = kept[-1]
-        free = limit - len(kept)
-        blocks = -(-(end - position) // limit)
-        if blocks > 1 and free:
-            middle = position + limit * split_point(blocks, free + 1)
-            fresh = max(len(positions), slot + 1)
-            found.append((_ADVANCE, slot, position, middle, fresh))
-            kept.append((fresh, middle))
-            continue
-        start = position
-        if blocks == 1:
-            kept.pop()
-        else:
-            start = position + limit * (blocks - 1)
-        found.append((_REVERSE, slot, position, start, end))
-        end = start
-    return found
+from clew.loops.spec import Policy, Spec
 
 
 def write_replay(program: Any, frame: Any, equation: Equation) -> bool:
-    """Write a linear loop along recomputed states; False if the length is not known."""
-    replayed, along = equation.params["replayed"], equation.params["along"]
-    if replayed.length is None:
-        return False
-    values = [frame.storage(atom) for atom in equation.inputs]
-    given = operands_of(values, replayed, along)
-    if not isinstance(given.snapshots, SnapshotStore):
-        return False
-    _ReplayWriter(program, frame, equation, given).write()
+    """Write a linear loop along recomputed states."""
+    _ReplayWriter(program, frame, equation).write()
     return True
 
 
 class _ReplayWriter:
-    def __init__(self, program: Any, frame: Any, equation: Equation, given: Any) -> None:
+    def __init__(self, program: Any, frame: Any, equation: Equation) -> None:
+        e: Emitter = program.e
+        replayed, along = equation.params["replayed"], equation.params["along"]
+        values = [frame.storage(atom) for atom in equation.inputs]
+        given = operands_of(values, replayed, along)
+        total = steps_of(e, frame, replayed, given.count)
+        assert total is not None
+        self._e = e
         self._program = program
         self._frame = frame
-        self._e: Emitter = program.e
-        self._replayed: Spec = equation.params["replayed"]
-        self._along: Spec = equation.params["along"]
-        self._snapshots: SnapshotStore = given.snapshots
-        total = self._replayed.length
-        assert total is not None
+        self._replayed: Spec = replayed
         self._total = total
-        self._start = given.replayed.carries
-        self._first = Span(program, frame, self._replayed, given.replayed, total)
-        self._second = Span(program, frame, self._along, given.along, total)
-        self._second.assign(given.along.carries)
-        self._outputs = self._along.results(equation.outputs)
-        self._stacks = [frame.allocated(var) for var in self._outputs.stacked]
+        self._snapshots: TapeStore = given.snapshots
+        self._together = along.reverse == replayed.reverse
+        self._outputs = along.results(equation.outputs)
+        self._first = Span(program, frame, replayed, given.replayed, (), total)
+        self._first.carries.assign(given.replayed.carries)
+        self._second = Span(program, frame, along, given.along, self._outputs.stacked, total)
+        self._second.carries.assign(given.along.carries)
 
     def write(self) -> None:
-        if self._along.reverse == self._replayed.reverse:
-            self._together()
-        elif self._total:
-            self._backwards()
-        frame = self._frame
-        define_carries(frame, self._outputs.carries, self._second.places)
-        for var, stack in zip(self._outputs.stacked, self._stacks, strict=True):
-            frame.define(var, frame.settled(stack))
-        self._first.release()
-        self._second.release()
+        e = self._e
+        with e.aside() as loop:
+            if self._together:
+                self._forward()
+            else:
+                machine = _Machine(
+                    self._program, self._frame, self._replayed, self._first, self._snapshots
+                )
+                machine.write(self._total, self._second)
+                machine.release(self._program)
+        self._second.stacks.clear()
+        e.put(loop)
+        self._second.finish(self._outputs.carries)
+        self._first.carries.release()
 
-    def _together(self) -> None:
+    def _forward(self) -> None:
         """Both loops in one direction need no snapshots."""
-        self._first.assign(self._start)
-
-        def each(number: Value) -> None:
+        with self._e.loop(0, self._total) as number:
             index = self._first.index(number)
-            self._along_step(index, self._first.present())
+            self._second.step(index, self._first.carries.present())
             self._first.step(index)
 
-        self._first.steps(0, self._total, each)
 
-    def _along_step(self, index: Value, state: Sequence[Any]) -> None:
-        targets = [item_of(self._e, stack, index) for stack in self._stacks]
-        self._second.step(index, state, targets)
+class _Machine:
+    """Finds the states of a loop's steps again, a stretch at a time, from the last to the first.
 
-    def _backwards(self) -> None:
-        e, frame = self._e, self._frame
-        limit = max(1, self._replayed.snapshots or 1)
-        kinds = self._first.kinds
-        own = [buffer for buffer, _ in zip(self._snapshots.buffers, kinds, strict=False)]
-        positions = self._snapshots.positions
-        if len(positions) == self._total:
-            self._along_states(own, e.constant(INT64, 0), e.constant(INT64, self._total))
-            return
-        program = instructions(self._total, positions, limit)
-        slots = max((line[4] + 1 for line in program if line[0] == _ADVANCE), default=0)
-        # Snapshots may be read again by another replay: new ones go elsewhere.
-        fresh = _saved(self._program, frame, kinds, max(1, slots - len(positions)))
-        longest = max(line[4] - line[3] for line in program if line[0] == _REVERSE)
-        states = _saved(self._program, frame, kinds, longest)
-        table = Table(self._program, [number for line in program for number in line])
-        with e.loop(0, len(program)) as line:
-            base = e.mul(line, e.constant(INT64, 5))
-            what, slot, first, middle, last = (table.at(base, i) for i in range(5))
-            self._recall(own, fresh, len(positions), slot)
-            self._first.steps(first, middle, lambda n: self._first.step(self._first.index(n)))
-            advances = e.eq(what, e.constant(INT64, _ADVANCE))
-            with e.when(advances):
-                place = e.sub(last, e.constant(INT64, len(positions)))
-                _keep(frame, fresh, place, self._first.present())
-            with e.when(e.not_(advances)):
-                self._stretch(states, middle, last)
+    The first run's snapshots may be read again by another replay: new ones go elsewhere.
+    """
 
-    def _recall(
-        self, own: Sequence[Memory], fresh: Sequence[Memory], count: int, slot: Value
+    def __init__(
+        self, program: Any, frame: Any, spec: Spec, first: Span, snapshots: TapeStore
     ) -> None:
+        e: Emitter = program.e
+        self._e = e
+        self._frame = frame
+        self._first = first
+        self._old = snapshots
+        self._length = spec.length
+        self._limit = max(1, spec.snapshots or 1)
+        self._layout = Layout(spec.carry_types())
+        assert snapshots.size is None or snapshots.size >= POSITION + self._layout.size
+        self._buffers: list[Memory] = []
+        self._states, self._fresh = self._rooms(program, spec.length)
+        self._olds, self._freshes, self._begin, self._end, self._width = (
+            e.slot(INT64) for _ in range(5)
+        )
+        self._found = e.slot(BOOL)
+        self._base = program.pointer_slot()
+
+    def _rooms(self, program: Any, length: int | None) -> list[Room]:
+        """Return room for states and new snapshots: in the arena, if their number is known."""
+        limit, size = self._limit, self._layout.size
+        if length is None:
+            return [
+                Growth(program, each, Asking(Policy(), each, what), None)
+                for each, what in ((size, "{:,} states"), (size + POSITION, "{:,} snapshots"))
+            ]
+        blocks = -(-length // limit)
+        states = limit if blocks > 1 else 0
+        more = limit - 1 if blocks > limit else 0
+        rooms = []
+        for count, each in ((states, size), (more, size + POSITION)):
+            buffer = program.buffer(self._e, np.dtype(np.uint8), (count * each,))
+            self._buffers.append(buffer)
+            header = self._e.at_entry(f"alloca {HEADER}")
+            rooms.append(Room.within(program, header, buffer, each))
+        return rooms
+
+    def release(self, program: Any) -> None:
+        """Give back the memory, when all is written."""
+        for buffer in self._buffers:
+            program.arena.release(buffer.buffer)
+
+    def _number(self, value: int) -> Value:
+        return self._e.constant(INT64, value)
+
+    def write(self, total: Value, second: Span) -> None:
+        """Write the machine, and the other loop along the states that it finds."""
         e = self._e
-        number = e.constant(INT64, count)
-        old = e.lt(slot, number)
-        with e.when(old):
-            self._first.assign([self._loaded(item_of(e, buffer, slot)) for buffer in own])
-        with e.when(e.not_(old)):
-            place = e.sub(slot, number)
-            self._first.assign([self._loaded(item_of(e, buffer, place)) for buffer in fresh])
+        e.set(self._end, total)
+        if self._length is not None and self._length <= self._limit:
+            self._take_all()
+            self._along(second)
+            return
+        sparse = e.lt(self._old.length, total)
+        with e.when(sparse):
+            limit = self._number(self._limit)
+            self._states.reserve(e.select(e.lt(total, limit), total, limit))
+        e.set(self._olds, self._old.length)
+        e.set(self._freshes, self._number(0))
+        e.loops += 1
+        head, turn, after = (e.new_label(prefix) for prefix in ("head", "turn", "after"))
+        e.start(head)
+        more = e.gt(e.get(self._end), self._number(0))
+        e.line(f"br i1 {more.name}, label %{turn}, label %{after}")
+        e.start(turn, falls_through=False)
+        e.set(self._found, e.constant(BOOL, True))
+        self._take_all()
+        with e.when(sparse):
+            self._recompute()
+        with e.when(e.get(self._found)):
+            self._along(second)
+            e.set(self._end, e.get(self._begin))
+        e.line(f"br label %{head}")
+        e.start(after, falls_through=False)
 
-    def _loaded(self, memory: Memory) -> Any:
-        return self._frame.settled(memory)
+    def _take_all(self) -> None:
+        """Let the stretch be all steps, whose states are the snapshots."""
+        e = self._e
+        e.set(self._begin, self._number(0))
+        e.set(self._width, self._old.width(e))
+        self._set_base(moved(e, self._old.address(e, self._number(0)), POSITION))
 
-    def _stretch(self, states: Sequence[Memory], first: Value, last: Value) -> None:
-        """Run steps with all their states kept, then the other loop along them."""
-        e, frame = self._e, self._frame
+    def _set_base(self, pointer: str) -> None:
+        self._e.line(f"store ptr {pointer}, ptr {self._base}")
 
-        def forward(number: Value) -> None:
-            _keep(frame, states, e.sub(number, first), self._first.present())
+    def _along(self, second: Span) -> None:
+        """Take the other loop over the steps of the stretch, from the last to the first."""
+        e, first = self._e, self._first
+        begin, width = e.get(self._begin), e.get(self._width)
+        base = e.assign(f"load ptr, ptr {self._base}")
+        last = e.sub(e.get(self._end), self._number(1))
+        with e.loop(0, e.sub(e.get(self._end), begin)) as turn:
+            number = e.sub(last, turn)
+            pointer = moved(e, base, e.mul(e.sub(number, begin), width))
+            second.step(first.index(number), self._loaded(pointer))
+
+    def _loaded(self, pointer: str) -> list[Any]:
+        return [self._frame.settled(field) for field in self._layout.fields(self._e, pointer)]
+
+    # --- one turn ------------------------------------------------------------------------
+
+    def _recompute(self) -> None:
+        """Run from the last snapshot: to where another is kept, or over a stretch."""
+        e, one = self._e, self._number(1)
+        is_fresh, record = self._last()
+        position = e.load(record, INT64)
+        self._first.carries.assign(self._loaded(moved(e, record, POSITION)))
+        end = e.get(self._end)
+        blocks = ceil_div(e, e.sub(end, position), self._limit)
+        kept = e.add(e.get(self._olds), e.get(self._freshes))
+        free = e.sub(self._number(self._limit), kept)
+        several = e.gt(blocks, one)
+        keep = e.and_(several, e.gt(free, self._number(0)))
+        middle = self._middle(position, blocks, free, keep)
+        self._run(position, middle, e.select(keep, middle, e.sub(end, one)))
+        with e.when(keep):
+            self._keep(middle)
+            e.set(self._found, e.constant(BOOL, False))
+        with e.when(e.not_(keep)):
+            self._record(e.sub(end, e.add(middle, one)))
+            e.set(self._begin, middle)
+            e.set(self._width, self._number(self._layout.size))
+            self._set_base(self._states.address(self._number(0)))
+            with e.when(e.not_(several)):
+                self._drop(is_fresh)
+
+    def _last(self) -> tuple[Value, str]:
+        """Return whether the last snapshot is a new one, and where it is."""
+        e, one = self._e, self._number(1)
+        is_fresh = e.gt(e.get(self._freshes), self._number(0))
+        fresh = self._fresh.address(e.sub(e.get(self._freshes), one))
+        old = self._old.address(e, e.sub(e.get(self._olds), one))
+        return is_fresh, e.assign(f"select i1 {is_fresh.name}, ptr {fresh}, ptr {old}")
+
+    def _middle(self, position: Value, blocks: Value, free: Value, keep: Value) -> Value:
+        """Return where the next snapshot goes, or the stretch begins."""
+        e, one = self._e, self._number(1)
+        ahead = e.slot(INT64)
+        e.set(ahead, e.sub(blocks, one))
+        with e.when(keep):
+            e.set(ahead, split_point(e, blocks, e.add(free, one)))
+        return e.add(position, e.mul(e.get(ahead), self._number(self._limit)))
+
+    def _run(self, position: Value, middle: Value, stop: Value) -> None:
+        """Run the first loop; states from ``middle`` on are kept."""
+        e = self._e
+        with e.loop(position, stop) as number:
+            with e.when(e.ge(number, middle)):
+                self._record(e.sub(number, middle))
             self._first.step(self._first.index(number))
 
-        self._first.steps(first, last, forward)
-        self._along_states(states, first, last)
+    def _record(self, slot: Value) -> None:
+        self._layout.write(self._frame, self._states.address(slot), self._first.carries)
 
-    def _along_states(self, states: Sequence[Memory], first: Value, last: Value) -> None:
-        """Run the other loop from the last of some steps to the first; their states are given."""
+    def _keep(self, position: Value) -> None:
+        e, count = self._e, self._e.get(self._freshes)
+        self._fresh.reserve_one(count, self._limit)
+        record = self._fresh.address(count)
+        e.store(record, position)
+        self._layout.write(self._frame, moved(e, record, POSITION), self._first.carries)
+        e.set(self._freshes, e.add(count, self._number(1)))
+
+    def _drop(self, is_fresh: Value) -> None:
         e = self._e
-        with e.loop(0, e.sub(last, first)) as turn:
-            number = e.sub(e.sub(last, e.constant(INT64, 1)), turn)
-            slot = e.sub(number, first)
-            state = [self._loaded(item_of(e, buffer, slot)) for buffer in states]
-            self._along_step(self._first.index(number), state)
+        fresh = e.convert(is_fresh, INT64)
+        e.set(self._freshes, e.sub(e.get(self._freshes), fresh))
+        e.set(self._olds, e.sub(e.get(self._olds), e.sub(self._number(1), fresh)))

@@ -16,6 +16,7 @@ from clew.core.types import Type
 from clew.evaluate.native.affine import Affine, Index, linear, strides_of
 from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Value
 from clew.evaluate.native.kernel import Call, Kernel, Partial
+from clew.evaluate.native.parking import Parked, lasts, parked
 from clew.evaluate.native.passing import Passing
 from clew.evaluate.native.regions import Region
 from clew.evaluate.native.schedule import Step, schedule
@@ -37,6 +38,7 @@ from clew.evaluate.native.storage import (
     sliced,
     viewed,
 )
+from clew.evaluate.native.tapes import Owner
 
 _LONG_RUN = 64
 _WORTH_TAKING = 2**12
@@ -60,13 +62,15 @@ class Frame:
         self._targets: dict[Var, Memory] = {}
         self._releases: list[int] = []
         self._dying: set[Var] = set()
+        self._gone: set[Var] = set()
+        self._parked: dict[Var, Parked] = {}
         self._fusing: tuple[Step, Region | None] | None = None
         self._following: Sequence[tuple[Step, Sequence[Var]]] = ()
         self._ready: dict[Step, _Ready] = {}
         self._laid: dict[int, tuple[Any, Memory]] = {}
         self._donated: dict[Var, tuple[Var, Memory]] = {}
-        self.escaping: set[Any] = set()
-        """Tapes that the graph returns: what their headers hold must stay."""
+        self.escaping: dict[Any, Owner] = {}
+        """Tapes that leave the graph, and who owns what their headers hold."""
         for var, array in graph.constants.items():
             self._storage[var] = program.constant(var.type, array)
 
@@ -101,6 +105,8 @@ class Frame:
             self._step(step)
             for var in self._dying:
                 self._release(var)
+            self._gone |= self._dying
+            self.program.between_steps(self)
         own = [*donated, *[None] * (len(wanted) - len(donated))]
         return [self._result(*each) for each in zip(self._graph.outputs, wanted, own, strict=True)]
 
@@ -236,6 +242,8 @@ class Frame:
             value = self.e.constant(atom.type.dtype, atom.value)  # type: ignore[union-attr]
             return Registers(atom.type.dtype, (), (value,))
         found = self._storage.get(atom)
+        if found is None and atom in self._parked:
+            found = self._storage[atom] = self._parked.pop(atom).found(self)
         if found is None:
             maker = self._plan.maker[atom]
             source = self.storage(maker.inputs[0])
@@ -248,7 +256,7 @@ class Frame:
 
     def virtual(self, atom: Atom) -> Equation | None:
         """Return the equation of a value that is written where it is read, not stored."""
-        if atom in self._storage:
+        if atom in self._storage or atom in self._parked:
             return None
         maker = self._plan.maker.get(atom)  # type: ignore[arg-type]
         if maker is None or is_view(maker):
@@ -262,6 +270,10 @@ class Frame:
     def stores(self, var: Var) -> bool:
         """Say whether a value must be in memory or registers when its step has run."""
         return var in self._plan.stored
+
+    def returns(self, var: Var) -> bool:
+        """Say whether a value leaves the graph."""
+        return var in self._graph.outputs
 
     # --- places --------------------------------------------------------------------------
 
@@ -387,6 +399,35 @@ class Frame:
         memory = self.scratch(storage.dtype, storage.shape)
         self.copy(storage, memory)
         return memory
+
+    # --- going on in another function ------------------------------------------------------
+
+    def park(self) -> bool:
+        """Put what is in registers into memory, for another function; False if it cannot be.
+
+        What is only a view of something else is found again when it is read.
+        """
+        alive = {
+            var: storage
+            for var, storage in self._storage.items()
+            if var not in self._gone and not self._is_view(var)
+        }
+        if self._ready or not all(lasts(self.program, each) for each in alive.values()):
+            return False
+        self._storage, self._laid = {}, {}
+        for var, storage in alive.items():
+            place = parked(self, storage)
+            if place is None:
+                self._storage[var] = storage
+                continue
+            self._parked[var] = place
+            if place.own:
+                self._allocated[var] = place.memory
+        return True
+
+    def _is_view(self, var: Var) -> bool:
+        maker = self._plan.maker.get(var)
+        return maker is not None and is_view(maker)
 
     # --- copies --------------------------------------------------------------------------
 

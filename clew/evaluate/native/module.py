@@ -116,9 +116,11 @@ class Module:
         """Add a constant array, once for each name; return its symbol."""
         kind = memory_type(dtype)
         items = ", ".join(f"{kind} {literal(dtype, v)}" for v in values)
-        self._globals[name] = (
-            f"@{name} = private unnamed_addr constant [{len(values)} x {kind}] [{items}], align 64"
-        )
+        return self.constant(name, f"[{len(values)} x {kind}] [{items}], align 64")
+
+    def constant(self, name: str, text: str) -> str:
+        """Add a constant as LLVM writes it, once for each name; return its symbol."""
+        self._globals[name] = f"@{name} = private unnamed_addr constant {text}"
         return f"@{name}"
 
     def metadata(self, text: str, shared: bool = False) -> str:

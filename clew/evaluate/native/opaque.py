@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from clew.core.graph import Equation
-from clew.evaluate.native import checkpoints, control, moving, multiply, sorting
-from clew.loops.spec import spec_of
+from clew.evaluate.native import (
+    checkpoints,
+    composing,
+    control,
+    factoring,
+    fourier,
+    moving,
+    multiply,
+    solving,
+    sorting,
+    tape_rules,
+)
 
 
 def write_opaque(program: Any, frame: Any, equation: Equation) -> None:
@@ -16,18 +26,16 @@ def write_opaque(program: Any, frame: Any, equation: Equation) -> None:
         program.call_out(frame, equation)
 
 
-def _write_loop(program: Any, frame: Any, equation: Equation) -> bool:
-    spec = spec_of(equation)
-    if spec.snapshots is None:
-        return control.write_loop(program, frame, equation)
-    return checkpoints.write_with_snapshots(program, frame, equation, spec)
-
-
 _RULES: dict[str, Any] = {
-    "loop": _write_loop,
+    "loop": control.write_loop,
     "replay": checkpoints.write_replay,
     "switch": control.write_switch,
     "remat": control.write_remat,
+    "add_tapes": tape_rules.write_by_element,
+    "widen_tape": tape_rules.write_by_element,
+    "narrow_tape": tape_rules.write_by_element,
+    "join_tapes": tape_rules.write_join,
+    "pick_tape": tape_rules.write_pick,
     "guard": control.write_guard,
     "check": control.write_check,
     "concatenate": moving.write_concatenate,
@@ -46,4 +54,17 @@ _RULES: dict[str, Any] = {
     "random_bits": sorting.write_random_bits,
     "contract": multiply.write_contract,
     "conv": multiply.write_conv,
+    "cholesky": factoring.write_cholesky,
+    "qr": factoring.write_qr,
+    "eigh": factoring.write_eigh,
+    "eig": factoring.write_eig,
+    "svd": factoring.write_svd,
+    "solve": solving.write_solve,
+    "det": solving.write_det,
+    "slogdet": solving.write_slogdet,
+    "pinv": composing.write_composed,
+    "adjugate": composing.write_composed,
+    "fft": fourier.write_fft,
+    "rfft": fourier.write_rfft,
+    "irfft": fourier.write_irfft,
 }

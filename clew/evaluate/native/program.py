@@ -8,7 +8,8 @@ The result is 0, or 1 after a callback failed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,16 @@ from clew.evaluate.native.frame import Frame
 from clew.evaluate.native.kernel import Call
 from clew.evaluate.native.opaque import write_opaque
 from clew.evaluate.native.products import Emitted
+from clew.evaluate.native.schedule import length_of
+from clew.evaluate.native.sections import SECTION, Sections
 from clew.evaluate.native.spaces import OutOfRange, in_registers
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
-from clew.evaluate.native.tapes import HEADER, ZeroTape
+from clew.evaluate.native.tapes import HEADER, HEADER_SIZE, ZeroTape
 from clew.evaluate.native.threads import workers
 from clew.evaluate.native.toolchain import Library
 
 if TYPE_CHECKING:
     from clew.evaluate.native.notes import Notes
-
-_HEADER_SIZE = 24
-_LONG = 500
-"""Instructions from which a program without loops is only translated, not optimised."""
 
 
 class NoNativeForm(Exception):
@@ -63,13 +62,8 @@ class Program:
         self.callouts: list[Callout] = []
         self._inputs = list(graph.inputs)
         self._outputs = [atom.type for atom in graph.outputs]
-        parameters = [
-            ("ptr", "arguments", "noalias"),
-            ("ptr", "arena", "noalias"),
-            ("ptr", "callback", ""),
-        ]
-        self.e = Emitter(self.module, "program", parameters, "i32", linkage="")
-        self._places: dict[int, str] = {}
+        self._sections = Sections(self, _clocked(notes) or length_of(graph) <= SECTION)
+        self.e = self._sections.begun()
         self._headers = 0
         self._scratch = 0
         self.workers = workers()
@@ -78,7 +72,9 @@ class Program:
         outputs = [self._argument(first + i, kind) for i, kind in enumerate(self._outputs)]
         if notes is not None:
             notes.begin(self)
-        Frame(self, self.e, graph).run(inputs, outputs)
+        self._top = Frame(self, self.e, graph)
+        self._top.run(inputs, outputs)
+        self._sections.end()
         if notes is not None:
             notes.end(self)
         self._end()
@@ -91,11 +87,12 @@ class Program:
         e.start("failed", falls_through=False)
         e.start("end")
         status = e.assign(f"phi i32 [ 0, %{good} ], [ 1, %failed ]")
-        if self._scratch:
+        several = not self._sections.whole
+        if self._scratch or several:
             start = self.arena.beyond(self._scratch)
             e.reserve(f"%scratch = getelementptr inbounds i8, ptr %arena, i64 {start}")
-        if self._headers:
-            size = self._headers * _HEADER_SIZE
+        if self._headers or several:
+            size = self._headers * HEADER_SIZE
             e.reserve(f"%tapes = alloca [{self._headers} x {HEADER}]")
             e.reserve(f"call void @llvm.memset.p0.i64(ptr %tapes, i8 0, i64 {size}, i1 false)")
             self.module.declare("llvm.memset", "void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
@@ -105,14 +102,24 @@ class Program:
                 data = e.assign(f"load ptr, ptr {place}")
                 e.line(f"call void @free(ptr {data})")
         e.ret(f"i32 {status}")
-        if not e.loops and e.length > _LONG:
-            # Every instruction runs once: what there is to optimise is in the kernels.
-            e.attributes = "nounwind optnone noinline"
-        self.module.add(e)
+        self._sections.add(e)
 
     def _argument(self, number: int, kind: Type) -> Memory:
-        place = self.e.at_entry(f"getelementptr inbounds ptr, ptr %arguments, i64 {number}")
-        return contiguous(kind.dtype, kind.shape, self.e.at_entry(f"load ptr, ptr {place}"))
+        pointer = self._sections.named(
+            f"argument.{number}",
+            f"getelementptr inbounds ptr, ptr %arguments, i64 {number}",
+            "load ptr, ptr BEFORE",
+        )
+        return contiguous(kind.dtype, kind.shape, pointer)
+
+    def between_steps(self, frame: Frame) -> None:
+        """Go on in another function, if this one is long enough and the frame is outermost."""
+        if frame is self._top:
+            self._sections.between_steps(frame)
+
+    def lasts(self, pointer: str) -> bool:
+        """Say whether an address has its name in every function of the program."""
+        return self._sections.knows(pointer)
 
     # --- what frames ask for -------------------------------------------------------------
 
@@ -141,11 +148,8 @@ class Program:
         """Return memory in the arena; give its ``buffer`` back to ``arena.release``."""
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         start = self.arena.allocate(size)
-        pointer = self._places.get(start)
-        if pointer is None:
-            pointer = e.at_entry(f"getelementptr inbounds i8, ptr %arena, i64 {start}")
-            self._places[start] = pointer
-        return contiguous(dtype, tuple(shape), pointer, start)
+        text = f"getelementptr inbounds i8, ptr %arena, i64 {start}"
+        return contiguous(dtype, tuple(shape), self._sections.named(f"arena.{start}", text), start)
 
     def parallel(self, call: Call) -> None:
         """Call a kernel for all its chunks, on as many threads as there are."""
@@ -236,10 +240,23 @@ class Program:
             if isinstance(atom.type, TapeType):
                 raise NoNativeForm(f"{equation.primitive.name} of tapes, at {equation.where}")
         operands = [frame.packed(frame.storage(atom)) for atom in equation.inputs]
-        results = [frame.allocated(var) for var in equation.outputs]
-        self.call_python(equation, operands, results)
-        for var, memory in zip(equation.outputs, results, strict=True):
-            frame.define(var, frame.settled(memory))
+        with self.results(frame, equation) as results:
+            self.call_python(equation, operands, results)
+
+    @contextlib.contextmanager
+    def results(self, frame: Frame, equation: Equation) -> Iterator[list[Memory]]:
+        """Give memory for an equation's results, in row-major order, to be filled in the block."""
+        places = [frame.allocated(var) for var in equation.outputs]
+        apart = [self.buffer(self.e, x.dtype, x.shape) for x in places if not x.contiguous]
+        rest = iter(apart)
+        results = [x if x.contiguous else next(rest) for x in places]
+        yield results
+        for var, memory, place in zip(equation.outputs, results, places, strict=True):
+            if memory is not place:  # a part of a larger array
+                frame.copy(memory, place)
+            frame.define(var, frame.settled(place))
+        for memory in apart:
+            self.arena.release(memory.buffer)
 
     def call_python(
         self,
@@ -273,9 +290,9 @@ class Program:
     def tape_header(self) -> str:
         """Return the header of a tape, empty when the program begins and freed when it ends."""
         self._headers += 1
-        return self.e.at_entry(
-            f"getelementptr inbounds {HEADER}, ptr %tapes, i64 {self._headers - 1}"
-        )
+        number = self._headers - 1
+        text = f"getelementptr inbounds {HEADER}, ptr %tapes, i64 {number}"
+        return self._sections.named(f"tape.{number}", text)
 
     def flag(self) -> str:
         """Return a place for a byte that kernels set when something is wrong."""
@@ -293,6 +310,11 @@ class Program:
         after = self.e.new_label("go")
         self.e.line(f"br i1 {condition.name}, label %failed, label %{after}")
         self.e.start(after, falls_through=False)
+
+
+def _clocked(notes: Notes | None) -> bool:
+    """Whether a clock runs from the beginning of the program to its end, in one function."""
+    return notes is not None and notes.clock is not None
 
 
 class Facts:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clew.core.graph import Graph
+from clew.core.graph import Graph, bodies_of
 from clew.evaluate.native.calling import Native
 from clew.evaluate.native.clocks import Clock, Clocked, Session, current_session
 from clew.evaluate.native.program import NoNativeForm
@@ -17,8 +17,10 @@ from clew.evaluate.native.toolchain import ToolchainError
 if TYPE_CHECKING:
     from clew.evaluate.native.notes import Notes
 
-_LONGEST = 50_000
-"""Instructions of the longest program: LLVM takes seconds for it, and for longer ones minutes."""
+_LONGEST_PART = 50_000
+"""Instructions of the longest body, or program with clocks: LLVM takes minutes for longer ones."""
+_LONGEST = 200_000
+"""Instructions of the longest program, which is cut into sections: they take 10 seconds."""
 _warned: set[str] = set()
 
 
@@ -57,9 +59,7 @@ def _compiled(graph: Graph, notes: Notes | None = None) -> Native | None:
         graph.programs["why not native"] = "CLEW_NATIVE=0"
         return None
     try:
-        length = length_of(graph)
-        if length > _LONGEST:
-            raise NoNativeForm(f"too long to be worth compiling: about {length:,} instructions")
+        _check_length(graph, clocked=notes is not None and notes.clock is not None)
         return Native(graph, notes=notes)
     except NoNativeForm as reason:
         graph.programs["why not native"] = str(reason)
@@ -73,3 +73,18 @@ def _compiled(graph: Graph, notes: Notes | None = None) -> Native | None:
                 stacklevel=2,
             )
     return None
+
+
+def _check_length(graph: Graph, clocked: bool) -> None:
+    """Raise if compiling would take longer than it is likely to be worth."""
+    length = length_of(graph)
+    if length <= _LONGEST_PART:
+        return
+    if length > _LONGEST or clocked:
+        raise NoNativeForm(f"too long to be worth compiling: about {length:,} instructions")
+    bodies = [body for equation in graph.equations for body in bodies_of(equation)]
+    longest = max(map(length_of, bodies), default=0)
+    if longest > _LONGEST_PART:
+        raise NoNativeForm(
+            f"a body is too long to be worth compiling: about {longest:,} instructions"
+        )

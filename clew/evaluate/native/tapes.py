@@ -1,31 +1,46 @@
 """Tapes in native code: arrays that grow while a loop runs.
 
-A header ``{ptr data, i64 length, i64 capacity}`` lies in the arena; the data is the C library's. A
-tape is a stretch of what its header holds. Elements of a tape of tapes are the start and length
-of a stretch of another header.
+A header ``{ptr data, i64 length, i64 capacity, i64 size}`` counts elements of ``size`` bytes; the
+data is the C library's. A tape is a stretch of what a header holds: ``{ptr header, i64 start, i64
+length}``, and so are the elements of a tape of tapes. Zeros are a header whose one element of no
+size is read at every step.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from clew.core.graph import Equation
+from clew.core.graph import Equation, Graph
 from clew.core.tape import TapeType
 from clew.core.types import Type
-from clew.evaluate.native.emitter import INT64, Emitter, Module, Value
-from clew.evaluate.native.storage import Splat, contiguous
+from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Module, Value
+from clew.evaluate.native.storage import Memory, Splat, contiguous
 from clew.loops.memory import Budget
 from clew.loops.spec import Policy
 
-HEADER = "{ ptr, i64, i64 }"
+HEADER = "{ ptr, i64, i64, i64 }"
+HEADER_SIZE = 32
+JOINED = "joined"
+"""In a form: the elements are tapes, though the type does not say so."""
+NESTED = "nested"
+"""In a form: the elements are tapes, whose form follows."""
+_LENGTH, _CAPACITY, _SIZE = 1, 2, 3
+TAPE_SIZE = 24
 _FIRST = 64
-_PAIR = 16
 _UNASKED = 2**26
 """Bytes that a tape may take before Python is asked whether the machine has them."""
+_order = itertools.count()
+
+Form = tuple[str, ...]
+"""How the elements differ from what the type says; nothing if they do not."""
+
+
+def nested(form: Form | None) -> Form | None:
+    """Return the form of a tape of tapes of a form."""
+    return (NESTED, *form) if form else form
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,183 +59,328 @@ class ZeroTape:
 
 @dataclass(frozen=True, eq=False)
 class TapeStore:
-    """A stretch of ``length`` elements from ``start`` of what a header holds."""
+    """A stretch of ``length`` elements from ``start`` of what a header holds.
+
+    ``size`` is the bytes of an element, None where the header says it. ``form`` is None where
+    nobody knows what the elements are but whoever reads them.
+    """
 
     header: str
     element: Type
-    inner: TapeStore | ZeroTape | None
     start: Value
     length: Value
+    size: int | None = None
+    form: Form | None = ()
+
+    def address(self, e: Emitter, step: Value) -> str:
+        """Return where an element is."""
+        offset = e.mul(e.add(self.start, step), self.width(e))
+        data = e.assign(f"load ptr, ptr {self.header}")
+        return e.assign(f"getelementptr inbounds i8, ptr {data}, i64 {offset.name}")
+
+    def width(self, e: Emitter) -> Value:
+        """Return the bytes of an element."""
+        if self.size is not None:
+            return e.constant(INT64, self.size)
+        return e.load(field_of(e, self.header, _SIZE), INT64)
 
     def item(self, e: Emitter, step: Value) -> Any:
         """Return the element of a step."""
-        if isinstance(self.inner, ZeroTape):
-            return self.inner
-        place = e.add(self.start, step)
-        data = e.assign(f"load ptr, ptr {self.header}")
-        if self.inner is not None:
-            pair = e.assign(f"getelementptr inbounds [{_PAIR} x i8], ptr {data}, i64 {place.name}")
-            return TapeStore(
-                self.inner.header,
-                self.inner.element,
-                self.inner.inner,
-                e.load(pair, INT64),
-                e.load(pair, INT64, 1),
-            )
-        return contiguous(
-            self.element.dtype, self.element.shape, e.element_pointer(data, self.element, place)
-        )
+        address = self.address(e, step)
+        kind = self.element
+        if isinstance(kind, TapeType):
+            form = self.form[1:] if self.form and self.form[0] == NESTED else self.form
+            return loaded(e, address, kind.element, form)
+        return contiguous(kind.dtype, kind.shape, address)
+
+
+def field_of(e: Emitter, header: str, number: int) -> str:
+    """Return the address of a header's length, capacity or size."""
+    return e.assign(f"getelementptr inbounds {HEADER}, ptr {header}, i32 0, i32 {number}")
+
+
+def common_form(tapes: Iterable[TapeStore | ZeroTape]) -> Form | None:
+    """Return the form that tapes have in common, None if there is no such; zeros have any."""
+    forms = {tape.form for tape in tapes if isinstance(tape, TapeStore)}
+    return () if not forms else forms.pop() if len(forms) == 1 else None
+
+
+# --- tapes as values in memory -----------------------------------------------------------------
+
+
+def handle(e: Emitter, tape: TapeStore | ZeroTape) -> tuple[str, Value, Value]:
+    """Return the header, start and length of a tape."""
+    if isinstance(tape, TapeStore):
+        return tape.header, tape.start, tape.length
+    zero = e.constant(INT64, 0)
+    return zero_tape(e.module, tape.element), zero, zero
+
+
+def write_tape(e: Emitter, address: str, tape: TapeStore | ZeroTape) -> None:
+    """Write a tape as an element of another."""
+    header, start, length = handle(e, tape)
+    e.line(f"store ptr {header}, ptr {address}")
+    e.store(address, start, 1)
+    e.store(address, length, 2)
+
+
+def loaded(e: Emitter, address: str, element: Type, form: Form | None) -> TapeStore:
+    """Return a tape that is an element of another."""
+    header = e.assign(f"load ptr, ptr {address}")
+    missing = e.assign(f"icmp eq ptr {header}, null")  # an element of zeros
+    zeros = zero_tape(e.module, element)
+    header = e.assign(f"select i1 {missing}, ptr {zeros}, ptr {header}")
+    start, length = (e.load(address, INT64, number) for number in (1, 2))
+    return TapeStore(header, element, start, length, None, form)
+
+
+def zero_tape(module: Module, element: Type) -> str:
+    """Return the header of zeros, of whatever form."""
+    size = 1 << max(bytes_of_element(element), TAPE_SIZE).bit_length()
+    name = f"zero_tape.{size}"
+    module.constant(f"zeros.{size}", f"[{size} x i8] zeroinitializer, align 64")
+    counts = "i64 0, i64 0, i64 0"
+    return module.constant(name, f"{HEADER} {{ ptr @zeros.{size}, {counts} }}, align 8")
 
 
 def bytes_of_element(kind: Type) -> int:
     """Return the bytes that one element takes in its header's data."""
-    return _PAIR if isinstance(kind, TapeType) else kind.size * kind.dtype.itemsize
+    return TAPE_SIZE if isinstance(kind, TapeType) else kind.size * kind.dtype.itemsize
+
+
+# --- how long what a header holds is needed ------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Owner:
+    """The tape whose elements are in some headers: they are emptied when it begins anew."""
+
+    headers: list[str] = field(default_factory=list)
+    order: int = field(default_factory=lambda: next(_order))
+    """Owners further out are older."""
+
+
+def escaping(graph: Graph, returned: Iterable[tuple[Any, Owner]]) -> dict[Any, Owner]:
+    """Return who owns the tapes that a graph returns, and those that they may be made of."""
+    found: dict[Any, Owner] = {}
+
+    def escapes(atom: Any, owner: Owner) -> None:
+        known = found.get(atom)
+        if known is None or owner.order < known.order:
+            found[atom] = owner
+
+    for atom, owner in returned:
+        escapes(atom, owner)
+    for equation in reversed(graph.equations):
+        for var in equation.outputs:
+            owner = found.get(var)
+            if owner is None or not _may_hold_operands(equation, var.type):
+                continue
+            for atom in equation.inputs:
+                if isinstance(atom.type, TapeType):
+                    escapes(atom, owner)
+    return found
+
+
+def _may_hold_operands(equation: Equation, kind: Type) -> bool:
+    """Whether a result may be a tape among the operands, or have one for an element."""
+    copies = equation.primitive.name in ("loop", "replay")
+    return isinstance(kind, TapeType) and not (copies and not isinstance(kind.element, TapeType))
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+class Room:
+    """Memory that a header stands for, while it is written: so many elements and no more."""
+
+    def __init__(self, program: Any, header: str, size: int) -> None:
+        e: Emitter = program.e
+        self._program = program
+        self._e = e
+        self.header = header
+        self.size = size
+        e.store(self._field(_SIZE), e.constant(INT64, size))
+        self.start = self.length()
+
+    @classmethod
+    def within(cls, program: Any, header: str, memory: Memory, size: int) -> Room:
+        """Return memory that is there already, as a room."""
+        e: Emitter = program.e
+        e.line(f"store ptr {memory.pointer}, ptr {header}")
+        empty(e, header)
+        return cls(program, header, size)
+
+    def _field(self, number: int) -> str:
+        return field_of(self._e, self.header, number)
+
+    def length(self) -> Value:
+        """Return the elements that there are."""
+        return self._e.load(self._field(_LENGTH), INT64)
+
+    def set_length(self, length: Value) -> None:
+        """Say how many elements there are."""
+        self._e.store(self._field(_LENGTH), length)
+
+    def address(self, number: Value) -> str:
+        """Return where an element is, counted from the start on."""
+        e = self._e
+        offset = e.mul(e.add(self.start, number), e.constant(INT64, self.size))
+        data = e.assign(f"load ptr, ptr {self.header}")
+        return e.assign(f"getelementptr inbounds i8, ptr {data}, i64 {offset.name}")
+
+    def reserve(self, count: Value) -> None:
+        """Make sure that there is room for so many from the start on."""
+
+    def reserve_one(self, count: Value, limit: int) -> None:
+        """Make sure that there is room for one more than ``count``, of ``limit`` at most."""
+
+    def store(self, element: Type, count: Value, form: Form | None) -> TapeStore:
+        """Return the tape of so many elements."""
+        return TapeStore(self.header, element, self.start, count, self.size, form)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What Python is asked before a tape grows: whether it may."""
+
+    policy: Policy
+    each: int
+    """Bytes that an element counts for."""
+    what: str
+    """What takes memory; ``{:,}`` is how many."""
+
+
+class Growth(Room):
+    """Memory that grows; if somebody owns it, what is there already stays."""
+
+    def __init__(self, program: Any, size: int, asking: Asking, owner: Owner | None) -> None:
+        header = program.tape_header()
+        if owner is not None:
+            owner.headers.append(header)
+        else:
+            empty(program.e, header)
+        super().__init__(program, header, size)
+        self._asking = asking
+        # What many steps add to grows by half, if nobody counts the bytes of one tape.
+        self._ahead = owner is not None and asking.policy.memory is None
+
+    def reserve(self, count: Value) -> None:
+        """Make room for so many from the start on."""
+        e, needed = self._e, self._e.add(self.start, count)
+        with e.when(e.gt(needed, self._capacity())):
+            more = self._half_more() if self._ahead else needed
+            self._grow(e.select(e.lt(more, needed), needed, more), count)
+
+    def reserve_one(self, count: Value, limit: int) -> None:
+        """Make room for one more than ``count`` from the start on; twice as many, if allowed."""
+        e = self._e
+        with e.when(e.ge(e.add(self.start, count), self._capacity())):
+            first, most = e.constant(INT64, _FIRST), e.constant(INT64, limit)
+            more = e.add(count, count)
+            more = e.select(e.lt(more, first), first, more)
+            more = e.select(e.lt(more, most), more, most)
+            self._grow(e.add(self.start, more), more)
+
+    def append(self) -> str:
+        """Return the address of one more element at the end; the length stays."""
+        e = self._e
+        length = self.length()
+        with e.when(e.ge(length, self._capacity())):
+            more, first = self._half_more(), e.constant(INT64, _FIRST)
+            more = e.select(e.lt(more, first), first, more)
+            self._grow(more, more)
+        return self.address(e.sub(length, self.start))
+
+    def _capacity(self) -> Value:
+        return self._e.load(self._field(_CAPACITY), INT64)
+
+    def _half_more(self) -> Value:
+        capacity = self._capacity()
+        return self._e.add(capacity, self._e.shr(capacity, self._e.constant(INT64, 1)))
+
+    def _grow(self, capacity: Value, count: Value) -> None:
+        """Grow; Python is asked first if that is much, and may refuse."""
+        e, policy = self._e, self._asking.policy
+        kept = capacity
+        if policy.memory is not None:  # what is allowed is of one tape
+            kept = e.sub(capacity, self.start)
+        needed = e.mul(kept, e.constant(INT64, self._asking.each))
+        free = _UNASKED if policy.memory is None else policy.memory
+        with e.when(e.gt(needed, e.constant(INT64, free))):
+            operands = []
+            for value in (needed, count):
+                place = e.at_entry("alloca i64")
+                e.store(place, value)
+                operands.append(contiguous(INT64, (), place))
+            asked = Equation(_MAY_GROW, (), {"asking": self._asking}, (), "", policy.where)
+            self._program.call_python(asked, operands, [])
+        grow = grower(self._program.module)
+        given = f"ptr {self.header}, i64 {max(self.size, 1)}, i64 {capacity.name}"
+        status = e.assign(f"call i32 {grow}({given})")
+        self._program.leave_if(Value(BOOL, e.assign(f"icmp ne i32 {status}, 0")))
 
 
 class Appender:
     """Writes one tape: an element at each step of a loop.
 
-    Parameters
-    ----------
-    policy : Policy
-        Of the loop: what it may store.
-    per_step : int
-        Bytes that the loop stores at each step, in all its tapes.
+    If the number of steps is known, room is made for all of them when it begins.
     """
 
     def __init__(
-        self, program: Any, header: str, kind: TapeType, policy: Policy, per_step: int
+        self,
+        program: Any,
+        element: Type,
+        policy: Policy,
+        per_step: int,
+        owner: Owner | None,
+        steps: Value | None,
     ) -> None:
-        self._program = program
-        self._header = header
-        self._size = bytes_of_element(kind.element)
-        self._kind = kind
-        self._policy = policy
-        self._per_step = max(per_step, 1)
-        self._start: Value | None = None
-
-    def begin(self, e: Emitter, keep: bool, steps: Value | None = None) -> None:
-        """Begin before the loop; what is there stays if it belongs to a tape of tapes.
-
-        If the number of steps is known, room is made for all of them now.
-        """
-        place = _length_place(e, self._header)
-        if not keep:
-            e.line(f"store i64 0, ptr {place}")
-        self._start = e.load(place, INT64)
+        self._e: Emitter = program.e
+        self._element = element
+        what = "its tape" if steps is None else "what {:,} steps save"
+        asking = Asking(policy, max(per_step, 1), what)
+        self._growth = Growth(program, bytes_of_element(element), asking, owner)
+        self._steps = steps
         if steps is not None:
-            steps = e.select(e.lt(steps, e.constant(INT64, 0)), e.constant(INT64, 0), steps)
-            length = e.add(self._start, steps)
-            with e.when(e.gt(length, e.load(_capacity_place(e, self._header), INT64))):
-                self._grow(e, length, steps)
-            e.store(place, length)
+            self._growth.reserve(steps)
+            self._growth.set_length(self._e.add(self._growth.start, steps))
 
-    def room(self, e: Emitter) -> str:
-        """Make room for one more element; return the address it will have."""
-        length = e.load(_length_place(e, self._header), INT64)
-        capacity = e.load(_capacity_place(e, self._header), INT64)
-        with e.when(e.ge(length, capacity)):
-            more = e.add(capacity, e.shr(capacity, e.constant(INT64, 1)))
-            first = e.constant(INT64, _FIRST)
-            self._grow(e, e.select(e.lt(more, first), first, more), None)
-        return self._address(e, length)
+    def place(self, step: Value) -> str:
+        """Return the address of a step's element; call ``added`` when it has been written."""
+        return self._growth.append() if self._steps is None else self._growth.address(step)
 
-    def place(self, e: Emitter, step: Value) -> str:
-        """Return the address of a step's element, if room was made for all."""
-        assert self._start is not None
-        return self._address(e, e.add(self._start, step))
-
-    def _address(self, e: Emitter, number: Value) -> str:
-        data = e.assign(f"load ptr, ptr {self._header}")
-        return e.assign(
-            f"getelementptr inbounds [{self._size} x i8], ptr {data}, i64 {number.name}"
-        )
-
-    def _grow(self, e: Emitter, capacity: Value, steps: Value | None) -> None:
-        """Grow to so many elements; Python is asked first if that is much, and may refuse."""
-        kept = capacity
-        if self._policy.memory is not None:  # what is allowed is of one tape
-            assert self._start is not None
-            kept = e.sub(capacity, self._start)
-        needed = e.mul(kept, e.constant(INT64, self._per_step))
-        free = _UNASKED if self._policy.memory is None else self._policy.memory
-        with e.when(e.gt(needed, e.constant(INT64, free))):
-            operands = []
-            for value in (needed, e.constant(INT64, -1) if steps is None else steps):
-                place = e.at_entry("alloca i64")
-                e.store(place, value)
-                operands.append(contiguous(INT64, (), place))
-            params = {"policy": self._policy, "per_step": self._per_step}
-            asked = Equation(_ROOM, (), params, (), "", self._policy.where)
-            self._program.call_python(asked, operands, [])
-        size = max(self._size, 1)
-        grow = grower(self._program.module)
-        given = f"ptr {self._header}, i64 {size}, i64 {capacity.name}"
-        status = e.assign(f"call i32 {grow}({given})")
-        failed = Value(np.dtype(np.bool_), e.assign(f"icmp ne i32 {status}, 0"))
-        self._program.leave_if(failed)
-
-    def added(self, e: Emitter) -> None:
+    def added(self) -> None:
         """Say that the element has been written."""
-        place = _length_place(e, self._header)
-        length = e.load(place, INT64)
-        e.store(place, e.add(length, e.constant(INT64, 1)))
+        if self._steps is None:
+            one = self._e.constant(INT64, 1)
+            self._growth.set_length(self._e.add(self._growth.length(), one))
 
-    def end(self, e: Emitter, inner: TapeStore | ZeroTape | None) -> TapeStore:
+    def end(self, form: Form | None) -> TapeStore:
         """Return the tape, after the loop."""
-        assert self._start is not None
-        length = e.load(_length_place(e, self._header), INT64)
-        return TapeStore(
-            self._header, self._kind.element, inner, self._start, e.sub(length, self._start)
-        )
+        count = self._e.sub(self._growth.length(), self._growth.start)
+        return self._growth.store(self._element, count, form)
 
 
-class _Room:
+class _MayGrow:
     """Stands for the primitive of a call of Python that asks whether a tape may grow."""
 
     name = "tape"
     multiple = True
 
-    def eval(self, xp: Any, needed: Any, steps: Any, *, policy: Policy, per_step: int) -> tuple[()]:
+    def eval(self, xp: Any, needed: Any, count: Any, *, asking: Asking) -> tuple[()]:
         """Raise if the bytes needed are more than a loop may store."""
-        what = "its tape" if steps < 0 else f"what {int(steps):,} steps save"
-        Budget(policy).require(int(needed), what, per_step)
+        what = asking.what.format(int(count))
+        Budget(asking.policy).require(int(needed), what, asking.each)
         return ()
 
 
-_ROOM: Any = _Room()
+_MAY_GROW: Any = _MayGrow()
 
 
-def emptied(e: Emitter, tape: Any, foreign: set[str]) -> None:
-    """Empty the headers that hold the elements of a tape of tapes, except some."""
-    while isinstance(tape, TapeStore):
-        if tape.header not in foreign:
-            e.line(f"store i64 0, ptr {_length_place(e, tape.header)}")
-        tape = tape.inner
-
-
-def headers_of(storages: Iterable[Any]) -> set[str]:
-    """Return the headers that hold the tapes among some values."""
-    found = set()
-    for tape in storages:
-        while isinstance(tape, TapeStore):
-            found.add(tape.header)
-            tape = tape.inner
-    return found
-
-
-def write_pair(e: Emitter, address: str, tape: TapeStore) -> None:
-    """Write a tape as an element of a tape of tapes."""
-    e.store(address, tape.start)
-    e.store(address, tape.length, 1)
-
-
-def _length_place(e: Emitter, header: str) -> str:
-    return e.assign(f"getelementptr inbounds {HEADER}, ptr {header}, i32 0, i32 1")
-
-
-def _capacity_place(e: Emitter, header: str) -> str:
-    return e.assign(f"getelementptr inbounds {HEADER}, ptr {header}, i32 0, i32 2")
+def empty(e: Emitter, header: str) -> None:
+    """Forget what a header holds; its memory stays."""
+    e.store(field_of(e, header, _LENGTH), e.constant(INT64, 0))
 
 
 def grower(module: Module) -> str:
@@ -234,11 +394,11 @@ def grower(module: Module) -> str:
         total = e.mul(capacity, Value(INT64, "%size"))
         data = e.assign("load ptr, ptr %header")
         moved = e.assign(f"call ptr @realloc(ptr {data}, i64 {total.name})")
-        with e.when(Value(np.dtype(np.bool_), e.assign(f"icmp eq ptr {moved}, null"))):
+        with e.when(Value(BOOL, e.assign(f"icmp eq ptr {moved}, null"))):
             e.line("ret i32 1")
             e.start(e.new_label("unreached"), falls_through=False)
         e.line(f"store ptr {moved}, ptr %header")
-        e.store(_capacity_place(e, "%header"), capacity)
+        e.store(field_of(e, "%header", _CAPACITY), capacity)
         e.ret("i32 0")
         module.add(e)
     return f"@{name}"

@@ -8,7 +8,7 @@ import pytest
 import clew
 from tests.evaluate.native import test_large_programs, test_programs
 from tests.evaluate.native.holding import TOGETHER, hold, threads_as_before
-from tests.loops.test_random import Looped
+from tests.loops.test_random import POLICIES, Looped
 from tests.loops.test_random import program as process_of
 
 __all__ = ["threads_as_before"]
@@ -56,7 +56,8 @@ def test_programs_with_loops_and_branches(group):
         draw = np.random.default_rng(seed)
         process = process_of(draw)
         start = draw.uniform(-1.0, 1.0, 2)
-        functions.append(lambda x, f=process, a=start: np.sum(f(Looped({}), a, x)))
+        ways = Looped(POLICIES[seed % len(POLICIES)])
+        functions.append(lambda x, f=process, a=start, w=ways: np.sum(f(w, a, x)))
         operands.append(draw.uniform(-1.0, 1.0, 2))
     hold(functions, operands, level=3 if group % 4 == 0 else 1)
 

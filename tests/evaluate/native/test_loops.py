@@ -29,18 +29,17 @@ def flat(results):
     return [np.asarray(results)]
 
 
-def agree(f, *args, expected=None, native=True, gradient=False, tolerance=None):
+def agree(f, *args, expected=None, gradient=False):
     """Hold native code against a run in Python; optionally the gradient too."""
     expected = flat(f(*args) if expected is None else expected)
     found = flat(clew.jit(f)(*args))
     compare(found, expected)
     graph = simplify(clew.trace(f)(*args))
-    if native:
-        for _ in range(2):  # a second run begins with used memory
-            compare(Native(graph)(*flat(args)), expected)
+    for _ in range(2):  # a second run begins with used memory
+        compare(Native(graph)(*flat(args)), expected)
     if gradient:
         of_all = clew.grad(lambda *inner: total(f(*inner)))
-        agree(of_all, *args, native=native)
+        agree(of_all, *args)
 
 
 def total(results):
@@ -468,9 +467,7 @@ def test_loops_in_branches():
         return clew.cond(x > 1.0, many, until, x)
 
     for x in (0.7, 1.3):
-        agree(f, x)
-        # The branches leave tapes of another kind: Python runs them.
-        agree(clew.grad(f), x, native=False)
+        agree(f, x, gradient=True)
 
 
 def test_large_branches_in_a_loop_write_in_place():
@@ -488,7 +485,7 @@ def test_large_branches_in_a_loop_write_in_place():
     agree(f, LONG[:40], gradient=True)
 
 
-# --- what is not written natively, or may fail --------------------------------------------------
+# --- what may fail, or calls Python -------------------------------------------------------------
 
 
 def test_checkpointed_loops():
@@ -497,8 +494,8 @@ def test_checkpointed_loops():
 
     for n in (3, "auto"):
         agree(lambda x, n=n: f(x, n), 0.4)
-        agree(clew.grad(lambda x, n=n: f(x, n)), 0.4, native=False)
-        agree(clew.grad(lambda x, n=n: np.sum(f(x, n))), LONG[:40], native=False)
+        agree(clew.grad(lambda x, n=n: f(x, n)), 0.4)
+        agree(clew.grad(lambda x, n=n: np.sum(f(x, n))), LONG[:40])
 
 
 def test_rematerialised_functions():

@@ -21,8 +21,10 @@ from clew.evaluate.native.math import (
     hyperbolic,
     inverse,
     logarithm,
+    polygamma,
     power,
     roots,
+    special,
     trigonometric,
 )
 from clew.evaluate.native.math.number import Number
@@ -62,23 +64,32 @@ _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "xlogy": composed.xlogy,
 }
 MATH = frozenset(_FUNCTIONS)
-"""The names that :func:`emit_math` knows."""
+"""The functions that are formulas, accurate to 2 units in the last place."""
+_OTHERS: dict[str, Callable[..., Number]] = {
+    "polygamma": polygamma.polygamma,
+    **{name: special.special(name) for name in special.NAMES},
+}
 
 
 def has_math(name: str, dtype: np.dtype) -> bool:
-    """Say whether a function can be written inline for operands of a dtype.
+    """Say whether a function can be written for operands of a dtype.
 
     >>> has_math("exp", np.dtype(np.float32)), has_math("exp", np.dtype(np.complex128))
     (True, False)
     """
-    return name in _FUNCTIONS and dtype.kind == "f" and dtype.itemsize in (2, 4, 8)
+    if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
+        return False
+    if name in special.NAMES:
+        return special.symbol(name) is not None
+    return name in MATH or name in _OTHERS
 
 
 def emit_math(e: Emitter, name: str, operands: Sequence[Value]) -> Value:
-    """Write a function of :data:`MATH` of floating operands of one dtype; half as float32."""
+    """Write a function of floating operands of one dtype, of half precision in float32."""
     dtype = operands[0].dtype
     if dtype.itemsize == 2:
         wider = [e.convert(x, FLOAT32) for x in operands]
         return e.convert(emit_math(e, name, wider), dtype)
     with e.exactly():
-        return _FUNCTIONS[name](*(Number(e, x) for x in operands)).value
+        function = _FUNCTIONS.get(name) or _OTHERS[name]
+        return function(*(Number(e, x) for x in operands)).value
