@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -74,5 +75,5 @@ def _told(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, int) and abs(value) > _EXACT:
-        return str(value)
+        return str(Decimal(value))  # which str(value) refuses above 4,300 digits
     return value

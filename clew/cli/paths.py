@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,24 +17,39 @@ from clew.cli.loading import (
     load_module,
     split_name,
 )
-from clew.cli.output import FILE, make_folders, plain, write_json
+from clew.cli.output import FILE, make_folders, write_json
 from clew.core.errors import InputError
 from clew.core.source import Where
 from clew.solve import Problem
 
-if TYPE_CHECKING:
-    from clew.paths import Flow
 
-_MOST_USES = 12
-"""Uses that are printed; --json writes all."""
+def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) -> list[int]:
+    try:
+        return [int(each) for each in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of numbers, such as 0,2.") from None
+
+
+def _level(_context: click.Context, _parameter: click.Parameter, text: str) -> str | list[str]:
+    return text if text == "equation" or text.startswith("scope:") else text.split(",")
+
+
+def _end(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Any:
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 @click.command("paths")
 @click.argument("target", metavar="FILE[:NAME]")
 @click.option("--args", "given", help="Arguments as a Python literal: '(1.0, [2.0, 3.0])'.")
-@click.option("--level", default="equation", help="equation, scope:DEPTH, or scope names: a,b.")
-@click.option("--from", "source", help="Only this parameter or scope, taken apart.")
-@click.option("--to", "sink", help="Count paths from this scope back, not from the output.")
+@click.option("--argnums", default="0", callback=_numbers, help="Those differentiated: 0,2.")
+@click.option(
+    "--level",
+    default="equation",
+    callback=_level,
+    help="What a node is: equation, scope:DEPTH, or scope names: a,b.",
+)
+@click.option("--from", "source", callback=_end, help="Only this parameter or scope, taken apart.")
+@click.option("--to", "sink", callback=_end, help="From this scope, or output by number, back.")
 @click.option("--report", type=FILE, help="Write the interactive picture, an HTML page.")
 @click.option("--svg", type=FILE, help="Write a drawing.")
 @click.option("--dot", type=FILE, help="Write the graph in Graphviz' language.")
@@ -42,9 +57,10 @@ _MOST_USES = 12
 def paths_command(
     target: str,
     given: str | None,
-    level: str,
-    source: str | None,
-    sink: str | None,
+    argnums: list[int],
+    level: str | list[str],
+    source: str | int | None,
+    sink: str | int | None,
     report: Path | None,
     svg: Path | None,
     dot: Path | None,
@@ -53,118 +69,61 @@ def paths_command(
     """Show how the gradient of FILE's problem, or of the function NAME, gets to its parameters.
 
     A function is called with --args, or with FUNCTION_args or example_args of the file, and
-    differentiated in its first argument.
+    differentiated in its first argument if --argnums names no others.
     """
-    path, name = split_name(target)
+    from clew.cli.path_figures import figures_of, told
+    from clew.paths import flow
+
     make_folders(report, svg, dot, output)
-    paths = _flow(load_module(path), path, name, given, level)
-    found = _overview(paths) if source is None else _taken_apart(paths, source, sink)
-    click.echo(str(paths) if source is None else _printed(found))
+    path, name = split_name(target)
+    subject, args = _subject(load_module(path), path, name, given)
+    with blamed_on(path):
+        paths = flow(subject, argnums, level)(*args)
+        figures = figures_of(paths, source, sink)
+    click.echo(told(figures))
     if output is not None:
-        write_json(output, found)
+        write_json(output, figures)
         click.echo(f"figures: {output}")
     if report is not None:
-        paths.report(report)
+        paths.report(report, sink)
         click.echo(f"report: {report}")
     if svg is not None:
-        paths.svg(svg)
+        paths.svg(svg, sink)
         click.echo(f"drawing: {svg}")
     if dot is not None:
-        dot.write_text(paths.dot(), encoding="utf-8")
+        dot.write_text(paths.dot(sink) + "\n", encoding="utf-8")
         click.echo(f"graph: {dot}")
 
 
-def _flow(module: ModuleType, path: Path, name: str, given: str | None, level: str) -> Flow:
-    """Run what the file defines under a name, or its problem, or its only function."""
-    from clew.paths import flow
-
-    chosen = level if level == "equation" or level.startswith("scope:") else level.split(",")
-    named = getattr(module, name, None) if name else getattr(module, "problem", None)
-    if isinstance(named, Problem):
-        if given is not None:
-            raise InputError(
-                "paths: --args are for functions; a problem is looked at from its start",
-                f"leave --args out, or name a function: {path}:NAME",
-                Where(),
-            )
-        with blamed_on(path):
-            return flow(named, level=chosen)()
-    function = find(module, path, name, "function", callable, defined_in(module))
-    label = name or getattr(function, "__name__", "function")
-    args = example_arguments(module, label, given)
-    check_call(function, args, label)
-    with blamed_on(path):
-        return flow(function, level=chosen)(*args)
-
-
-def _overview(paths: Flow) -> dict[str, Any]:
-    """Return the verdicts on all parameters, and the spectrum of each."""
-    picture = paths.picture()
-    return {
-        "title": picture["title"],
-        "sink": picture["sink"],
-        "parameters": picture["table"],
-        "lengths": picture["lengths"],
-    }
+def _subject(
+    module: ModuleType, path: Path, name: str, given: str | None
+) -> tuple[Any, tuple[Any, ...]]:
+    """Return what the file defines under a name, or its problem or only function, and arguments."""
+    own = defined_in(module)
+    if not name and any(map(_is_problem, vars(module).values())):
+        subject = find(module, path, name, "problem", _is_problem)
+    else:
+        subject = find(
+            module,
+            path,
+            name,
+            "function",
+            lambda each: callable(each) or _is_problem(each),
+            lambda each: own(each) or _is_problem(each),
+        )
+    if not _is_problem(subject):
+        label = name or getattr(subject, "__name__", "function")
+        args = example_arguments(module, label, given)
+        check_call(subject, args, label)
+        return subject, args
+    if given is not None:
+        raise InputError(
+            "paths: --args are for functions; a problem is looked at from its start",
+            f"leave --args out, or name a function: {path}:NAME",
+            Where(),
+        )
+    return subject, ()
 
 
-def _taken_apart(paths: Flow, source: str, sink: str | None) -> dict[str, Any]:
-    """Return all that is known of one source."""
-    found: dict[str, Any] = {
-        "source": source,
-        "sink": sink,
-        "paths": paths.count(source, sink),
-        "shortest": paths.shortest(source, sink),
-        "longest": paths.longest(source, sink),
-        "lengths": [
-            {"length": length, "paths": count}
-            for length, count in paths.lengths(source, sink).items()
-        ],
-    }
-    if sink is not None:
-        return found
-    split = paths.gradient_by_length(source)
-    shares = zip(split.lengths, plain(split.norms), plain(split.shares), strict=True)
-    counts = {each["length"]: each for each in found["lengths"]}
-    for length, norm, share in shares:
-        counts[length] |= {"norm": norm, "share": share}
-    found["uses"] = [
-        {
-            "source": use.source,
-            "node": use.node,
-            "at": str(use.where),
-            "steps": list(use.steps),
-            "norm": use.norm,
-            "share": use.share,
-        }
-        for use in paths.by_use(source)
-    ]
-    return found
-
-
-def _printed(found: dict[str, Any]) -> str:
-    """Return the figures of one source as text."""
-    to = f" from {found['sink']}" if found["sink"] else ""
-    lines = [
-        f"{found['source']}: {found['paths']:,} gradient paths{to}, "
-        f"of length {found['shortest']} to {found['longest']}",
-        "",
-        f"{'length':>8}{'paths':>24}{'gradient':>12}{'share':>9}",
-    ]
-    for each in found["lengths"]:
-        count = each["paths"]
-        shown = f"{count:,}" if count < 10**15 else f"about 10^{len(str(count)) - 1}"
-        line = f"{each['length']:8}{shown:>24}"
-        if "norm" in each:
-            line += f"{each['norm']:12.3g}{each['share']:9.1%}"
-        lines.append(line)
-    uses = sorted(found.get("uses", ()), key=lambda use: -use["norm"])
-    if uses:
-        lines += ["", f"{'gradient':>12}{'share':>9}  used by"]
-    for use in uses[:_MOST_USES]:
-        step = f", step {', '.join(map(str, use['steps']))}" if use["steps"] else ""
-        at = f" at {use['at']}" if use["at"] else ""
-        lines.append(f"{use['norm']:12.3g}{use['share']:9.1%}  {use['node']}{step}{at}")
-    if len(uses) > _MOST_USES:
-        lines.append(f"{'':21}  and {len(uses) - _MOST_USES} more")
-    return "\n".join(lines)
+def _is_problem(each: Any) -> bool:
+    return isinstance(each, Problem)

@@ -340,29 +340,29 @@ class Flow:
         """
         return picture_of(self.net, self.ends, self.title, sink, self._summary(sink))
 
-    def report(self, path: str | os.PathLike[str]) -> None:
+    def report(self, path: str | os.PathLike[str], sink: End = None) -> None:
         """Write the interactive picture as one HTML file that needs no network."""
         from clew.paths.page import write_page
 
-        write_page(self.picture(), path)
+        write_page(self.picture(sink), path)
 
-    def svg(self, path: str | os.PathLike[str]) -> None:
+    def svg(self, path: str | os.PathLike[str], sink: End = None) -> None:
         """Write the picture as an SVG file."""
         from clew.paths.svg import svg
 
-        Path(path).write_text(svg(self.picture()), encoding="utf-8")
+        Path(path).write_text(svg(self.picture(sink)), encoding="utf-8")
 
-    def dot(self) -> str:
+    def dot(self, sink: End = None) -> str:
         """Return the picture in Graphviz' language."""
         from clew.paths.export import dot
 
-        return dot(self.picture())
+        return dot(self.picture(sink))
 
-    def networkx(self) -> Any:
+    def networkx(self, sink: End = None) -> Any:
         """Return the picture as a networkx graph."""
         from clew.paths.export import networkx
 
-        return networkx(self.picture())
+        return networkx(self.picture(sink))
 
     def __str__(self) -> str:
         from clew.paths.text import table

@@ -12,6 +12,7 @@ from clew.paths.naming import node_name, steps_of
 from clew.paths.net import Net
 from clew.paths.scopes import Instance, depth_of, instances, paths_of
 from clew.paths.summary import Summary
+from clew.paths.text import in_digits
 
 
 def picture_of(net: Net, ends: Ends, title: str, asked: End, summary: Summary) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class _Drawing:
             "where": "",
             "steps": [],
             "norm": norm,
-            "paths": str(paths),
+            "paths": in_digits(paths),
         }
 
     def _read(self, number: int) -> list[int]:
@@ -162,7 +163,7 @@ def _lengths(summary: Summary, leaf: Leaf) -> dict[str, Any]:
     counts = summary.lengths.get(leaf.value, {})
     shares = summary.shares.get(leaf.value, {})
     return {
-        "count": [[length, str(count)] for length, count in sorted(counts.items())],
+        "count": [[length, in_digits(count)] for length, count in sorted(counts.items())],
         "share": [[length, norm, share] for length, (norm, share) in sorted(shares.items())],
     }
 
@@ -172,7 +173,7 @@ def _table(drawing: _Drawing, summary: Summary, leaves: Sequence[Leaf]) -> list[
         {
             "source": row.source,
             "node": drawing.place[leaf.value],
-            "paths": str(row.paths),
+            "paths": in_digits(row.paths),
             "shortest": row.shortest,
             "gradient": row.gradient,
             "ratio": row.ratio,

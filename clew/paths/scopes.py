@@ -71,21 +71,17 @@ def instances(run: Written, depth: Callable[[str], int]) -> list[Instance]:
 
 def _keys(run: Written, depth: Callable[[str], int]) -> Iterable[Any]:
     """Say of each node which entering it belongs to: path, numbers, and steps of loops inside."""
-    known: dict[str, tuple[int, str, tuple[int, ...]]] = {}
+    known: dict[str, tuple[int, str]] = {}
     for equation, frame in zip(run.equations, run.frames, strict=True):
         scope = equation.scope
-        if not scope:
-            yield None
-            continue
-        numbers = getattr(scope, "enterings", ())
-        found = known.get(scope)
-        if found is None or found[2] is not numbers:
+        if scope not in known:
             deep = depth(scope)
-            found = known[scope] = (deep, prefix(scope, deep), numbers)
-        deep, path, _ = found
+            known[scope] = (deep, prefix(scope, deep))
+        deep, path = known[scope]
         if not deep:
             yield None
             continue
+        numbers = getattr(scope, "enterings", ())
         steps = tuple([s for s, at in zip(*frame, strict=True) if at < deep])
         yield path, numbers[:deep], steps
 

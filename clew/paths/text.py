@@ -71,6 +71,15 @@ def figure(number: float | None) -> str:
     return "" if number is None else f"{float(f'{number:.3g}'):g}"
 
 
+def in_digits(count: int) -> str:
+    """Return a whole number of any size as text; ``str`` refuses one of more than 4,300 digits.
+
+    >>> len(in_digits(2**20_000))
+    6021
+    """
+    return str(Decimal(count))
+
+
 def short_count(count: str) -> str:
     """Return a whole number, given as text of any length, in at most 11 characters or so.
 

@@ -2,8 +2,8 @@
 
 The *signal* on the way to a parameter is the norm of the gradient at the nodes that it passes: from
 the node that reads the parameter, always on along the edge that brings most, up to the sink.
-Steps that turn many numbers into one or back are left out: their factor is a matter of units (a
-sum, or a mean).
+Where arrays are on the way, steps to and from single numbers are left out: what a sum or a mean
+does to the signal is a matter of units.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from clew.paths.gains import is_real
 from clew.paths.naming import named_node
 from clew.paths.net import Edge, Net
 from clew.paths.singular import edge_operator, singular_values
+from clew.paths.text import in_digits
 from clew.paths.uses import EdgeNorms
 
 FAINT = 1e-3
@@ -80,7 +81,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     shares = ", ".join(f"{length}: {share:.0%}" for length, share in sorted(most))
     return (
         row.source,
-        str(row.paths) if row.paths < 10**9 else f"1e{len(str(row.paths)) - 1}",
+        str(row.paths) if row.paths < 10**9 else f"1e{len(in_digits(row.paths)) - 1}",
         "-" if row.shortest is None else str(row.shortest),
         "-" if row.gradient is None else f"{row.gradient:.3g}",
         "-" if row.ratio is None else f"{row.ratio:.3g}",
@@ -168,13 +169,14 @@ class Signals:
 
     def _steps(self, value: int) -> list[_Step]:
         """Return the steps on the way to a parameter, without those in which only units change."""
+        chain = self._chain(value)
+        sizes = [self._net.run.types[edge.results[0]].size for edge in chain]
+        if any(size > 1 for size in sizes):
+            chain = [edge for edge, size in zip(chain, sizes, strict=True) if size > 1]
         found = []
-        for inner, outer in itertools.pairwise(self._chain(value)):
-            sizes = [self._net.run.types[edge.results[0]].size for edge in (inner, outer)]
-            if 1 not in sizes or sizes[0] == sizes[1]:
-                before = self._signal(outer)
-                ratio = self._signal(inner) / before if before else 0.0
-                found.append(_Step(inner, outer, ratio))
+        for inner, outer in itertools.pairwise(chain):
+            before = self._signal(outer)
+            found.append(_Step(inner, outer, self._signal(inner) / before if before else 0.0))
         return found
 
     def _chain(self, value: int) -> list[Edge]:

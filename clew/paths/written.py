@@ -114,12 +114,8 @@ class Written:
         self.values += found if self.evaluated else [None] * count
         self.types += [var.type for var in equation.outputs]
         self.producers += [node] * count
-        moving = [False] * count
-        if rule is not None:
-            for number, reached in zip(operands, rule.reaches, strict=True):
-                for place in reached if self.active[number] else ():
-                    moving[place] = True
-        self.active += moving
+        moving = set() if rule is None else set().union(*rule.reaches)
+        self.active += [place in moving for place in range(count)]
         results = tuple(range(first, first + count))
         self.equations.append(equation)
         self.operands.append(operands)

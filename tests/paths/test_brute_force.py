@@ -11,6 +11,7 @@ import pytest
 
 import clew
 from clew.paths import Semiring, sweep
+from clew.paths.gains import largest_gain
 from clew.paths.singular import edge_operator, singular_values, stretch_operator
 from tests.paths.enumerating import all_paths, carried, jacobian_of
 
@@ -220,6 +221,27 @@ def gradients_at_values(flow):
     return values
 
 
+def test_what_a_scope_gives_is_seen_from_outside():
+    """One result of a scope is made of the other; contracted, that is no path."""
+
+    def f(x):
+        with clew.scope("pair"):
+            y = np.sin(x)
+            z = y * y
+        return y + 3.0 * z
+
+    at = 0.4
+    whole, parts = clew.flow(f)(at), clew.flow(f, level="scope:1")(at)
+    assert (whole.count("pair"), parts.count("pair")) == (4, 2)
+    inside = list(whole.gradient("pair").values())
+    assert inside == pytest.approx([1.0 + 6.0 * np.sin(at), 3.0])
+    assert list(parts.gradient("pair").values()) == pytest.approx([1.0, 3.0])
+    split = parts.gradient_by_length("pair")
+    assert split.lengths == (0,)
+    assert [float(part[0]) for part in split.parts.values()] == pytest.approx([1.0, 3.0])
+    assert parts.gradient() == pytest.approx(whole.gradient())
+
+
 def test_sweeps_over_other_semirings(case):
     flow, _, paths, _ = case
     weight = lambda edge: 0.5 + 0.1 * (edge.value % 5)
@@ -329,3 +351,11 @@ def test_the_largest_of_many_singular_values():
     every = singular_values(operator, 100)
     assert every.exact
     np.testing.assert_allclose(every.values, expected, rtol=1e-9)
+
+
+def test_the_bound_of_a_gain_is_one():
+    generator = np.random.default_rng(0)
+    matrix = generator.normal(size=(120, 100))
+    net = clew.flow(lambda x: matrix @ x)(np.zeros(100)).net
+    largest = np.linalg.svd(matrix, compute_uv=False)[0]
+    assert largest <= largest_gain(net, net.nodes[0].edges[0]) <= 1.1 * largest

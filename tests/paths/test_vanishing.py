@@ -76,6 +76,13 @@ def test_a_signal_that_dies_a_little_everywhere():
     assert found["w5"].verdict == "healthy"
 
 
+def test_a_mean_over_many_numbers_is_no_loss_of_signal():
+    many = np.full(2_000_000, 0.5)
+    (row,) = clew.flow(lambda w: np.mean(np.sin(w)))(many).vanishing().rows
+    assert row.gradient < 1e-3
+    assert row.verdict == "healthy"
+
+
 def test_a_signal_that_grows():
     found = rows(chain([1.0, 20.0, 100.0, 1.0]))
     assert found["w0"].verdict == "exploding: the signal grows 2e+03-fold, 1e+02-fold in block2"
