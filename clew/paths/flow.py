@@ -367,7 +367,10 @@ class Flow:
     def __str__(self) -> str:
         from clew.paths.text import table
 
-        return table(self.picture())
+        try:
+            return table(self.picture())
+        except InputError:  # it has several outputs, and none is chosen
+            return repr(self)
 
     def __repr__(self) -> str:
         count = len(self.net.nodes)

@@ -224,3 +224,9 @@ def test_graphs_whose_paths_depend_on_values():
     assert "test_flow_errors.py" in str(error.where)
     graph = clew.trace(lambda x: clew.while_loop(lambda c: c < 9, lambda c: c * 2, x))(1.0)
     refused("while_loop at test_flow_errors.py", "clew.flow", lambda: count_paths(graph))
+
+
+def test_a_flow_with_several_outputs_can_be_printed():
+    several = clew.flow(lambda x: (np.sin(x), np.cos(x) * x))(1.0)
+    assert str(several) == repr(several) == "Flow(Gradient paths: 3 equations ran, 3 nodes)"
+    assert several.count(sink=1) == 2
