@@ -71,7 +71,7 @@ class Summary:
     def table(self) -> Table:
         """Return a row for each leaf, with its verdict."""
         nearest = back_from(self._net, shortest(self._mark), self._sinks)
-        signals = None if self.norms is None else Signals(self._net, self.norms)
+        signals = None if self.norms is None else Signals(self._net, self.norms, self._sinks[0])
         return Table(tuple(self._row(leaf, nearest, signals) for leaf in self._leaves))
 
     def _row(self, leaf: Leaf, nearest: dict[int, Any], signals: Signals | None) -> Row:

@@ -3,7 +3,9 @@
 The *signal* on the way to a parameter is the norm of the gradient at the nodes that it passes: from
 the node that reads the parameter, always on along the edge that brings most, up to the sink.
 Where arrays are on the way, steps to and from single numbers are left out: what a sum or a mean
-does to the signal is a matter of units.
+does to the signal is a matter of units. So is a small gradient in a parameter that is large: the
+signal has vanished only if the loss does not answer either, that is if scaling the parameter by
+1 + h changes the loss by far less than the part h of it.
 """
 
 from __future__ import annotations
@@ -107,10 +109,11 @@ class _Step(NamedTuple):
 
 
 class Signals:
-    """Follows the signal through a net, given the norms along its edges."""
+    """Follows the signal from a sink through a net, given the norms along its edges."""
 
-    def __init__(self, net: Net, norms: EdgeNorms) -> None:
+    def __init__(self, net: Net, norms: EdgeNorms, sink: int) -> None:
         self._net = net
+        self._loss = abs(complex(net.run.values[sink]))
         self._norms = norms
         self._readers: dict[int, Edge] = {}
         self._last_scope: int | None = None
@@ -135,7 +138,7 @@ class Signals:
             return Verdict(f"dead: every path carries zero{where}")
         steps = self._steps(value)
         arrives = math.prod(step.ratio for step in steps)
-        if arrives < FAINT:
+        if arrives < FAINT and not self._answers(value, gradient):
             return self._vanishing(steps, arrives, shortest)
         if arrives > LOUD:
             worst = max(steps, key=lambda step: step.ratio)
@@ -145,6 +148,11 @@ class Signals:
                 f"normalise or scale down what {name} multiplies by",
             )
         return Verdict("healthy")
+
+    def _answers(self, value: int, gradient: Any) -> bool:
+        """Whether the loss changes noticeably with a parameter, in proportion to both."""
+        size = float(np.linalg.norm(np.ravel(self._net.run.values[value])))
+        return size * float(np.linalg.norm(np.ravel(gradient))) >= FAINT * self._loss > 0.0
 
     def _vanishing(self, steps: Sequence[_Step], arrives: float, shortest: int) -> Verdict:
         worst = min(steps, key=lambda step: step.ratio)

@@ -60,7 +60,7 @@ def test_a_signal_that_meets_the_wrong_direction_is_not_told_to_be_scaled():
             x = (turn.T + 1e-5) @ x
         with clew.scope("last"):
             x = x * 1.0
-        return np.sum(x)
+        return np.sum(x) + 1.0
 
     (row,) = clew.flow(f, level="scope:1")(np.ones(2)).vanishing().rows
     assert "dies between turn and first" in row.verdict
@@ -222,3 +222,22 @@ def test_names_of_users_are_left_as_they_are():
 
     picture = clew.flow(f)(1.0).picture()
     assert picture["boxes"][0]["name"] == "<script>"
+
+
+def test_a_small_gradient_in_a_large_parameter_has_not_vanished():
+    """A lamp of 30,000 units far away: the loss changes with it as much as with anything."""
+
+    def f(lamp, other):
+        with clew.scope("lamp"):
+            light = lamp * np.ones(3)
+        with clew.scope("distance"):
+            light = light / 1e5
+        with clew.scope("surface"):
+            seen = light * np.arange(1.0, 4.0)
+        return np.sum((seen - other) ** 2)
+
+    (row,) = clew.flow(f, level="scope:1")(3e4, 1.0).vanishing().rows
+    assert row.gradient < 1e-4
+    assert row.verdict == "healthy"
+    (row,) = clew.flow(f, level="scope:1")(1e-3, 1.0).vanishing().rows
+    assert row.verdict.startswith("vanishing")
