@@ -32,6 +32,8 @@ def make_folders(*files: Path | None) -> None:
         if file is None:
             continue
         try:
+            if file.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
             file.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(file.parent, os.W_OK):
                 raise PermissionError(0, "the folder is not writable")

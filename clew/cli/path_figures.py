@@ -124,7 +124,7 @@ def told(figures: Mapping[str, Any]) -> str:
         lines.append("there are too many lengths to tell apart: contract scopes with --level")
     elif figures["lengths"]:
         lines += ["", *_by_length(figures["lengths"])]
-    if "uses" in figures:
+    if figures.get("uses"):
         lines += ["", *_by_use(figures["uses"])]
     if figures["parameters"]:
         rows = [row | {"paths": in_digits(row["paths"])} for row in figures["parameters"]]

@@ -251,6 +251,24 @@ def test_files_that_cannot_be_read_or_written(network, tmp_path):
         assert "cannot be written" in done.output
 
 
+@pytest.mark.parametrize("option", ["--report", "--svg", "--dot", "--json"])
+def test_a_folder_is_no_file(network, option):
+    done = run(f"{network}:loss", option, "")  # as a path, "" is the current folder
+    assert done.exit_code == 2
+    assert "error: . cannot be written: it is a folder\n  fix: name a file" in done.output
+
+
+def test_what_a_scope_gives_to_the_output_at_once_has_no_uses(tmp_path):
+    file = tmp_path / "last.py"
+    file.write_text(
+        "import clew\ndef last(x):\n    with clew.scope('square'):\n        return x * x\n"
+    )
+    done = run(f"{file}:last", "--args", "2.0", "--level", "square", "--from", "square")
+    assert done.exit_code == 0, done.output
+    assert "1 path from output back to square, of 0 scopes" in done.output
+    assert "used by" not in done.output
+
+
 def test_an_error_of_the_model_names_its_line(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text("def f(x):\n    return x / 0.0 if x > 5 else {}['a']\n")
