@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -235,6 +237,34 @@ def _with_inputs(graph: Graph, inputs: Sequence[Var]) -> Graph:
     return Graph(inputs, graph.equations, graph.outputs, graph.constants)
 
 
+class _Manner(threading.local):
+    as_written = False
+
+
+_manner = _Manner()
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Leave in its step what a loop could compute before: for who looks at steps, not for speed.
+
+    >>> import clew
+    >>> def total(w):
+    ...     return clew.scan(lambda c, x: (c + x @ w, None), np.zeros(32), np.ones((4, 32)))[0]
+    >>> [each.primitive.name for each in clew.trace(total)(np.eye(32)).equations]
+    ['contract', 'loop']
+    >>> with as_written():
+    ...     graph = clew.trace(total)(np.eye(32))
+    >>> [each.primitive.name for each in graph.equations]
+    ['loop']
+    """
+    before, _manner.as_written = _manner.as_written, True
+    try:
+        yield
+    finally:
+        _manner.as_written = before
+
+
 def _bound(
     spec: Spec,
     count: Sequence[Any],
@@ -243,6 +273,8 @@ def _bound(
     held: Sequence[Any],
 ) -> Sequence[Any]:
     """Record or run a loop, what does not change from step to step first."""
+    if _manner.as_written:
+        return loop(*count, *carries, *scanned, *held, **spec.params())
     before, smaller = hoisted(spec)
     with np.errstate(all="ignore"):
         extra = run(before, held)

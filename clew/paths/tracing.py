@@ -9,6 +9,7 @@ from typing import Any
 from clew.core import pytree
 from clew.core.errors import GraphError, InputError
 from clew.core.graph import Graph
+from clew.loops.spellings import as_written
 from clew.paths.ends import Leaf
 from clew.paths.writing import written_out
 from clew.paths.written import Written
@@ -47,7 +48,8 @@ def traced(
     """
     numbers = _checked([argnums] if isinstance(argnums, int) else argnums, len(args))
     call = (lambda *inner: function(*inner, **kwargs)) if kwargs else function
-    recording = record(call, args)
+    with as_written():
+        recording = record(call, args)
     if recording.captured:
         raise GraphError(
             "flow: the function reads values of another trace", "pass them as arguments"

@@ -195,3 +195,21 @@ def test_the_branch_that_where_did_not_take_stays_out():
 
     hold(f, np.array([4.0, -1.0, 0.0]))
     hold(lambda x: np.sum(np.where(x > 0, np.log(x), 1.0 - x)), np.array([4.0, -1.0, 0.0]))
+
+
+def test_products_of_scanned_inputs_are_used_step_by_step_however_large():
+    generator = np.random.default_rng(0)
+    for width in (4, 40):
+        inputs = generator.normal(size=(3, width))
+
+        def last(weight, inputs=inputs, width=width):
+            def step(state, x):
+                return np.tanh(0.5 * state + x @ weight), None
+
+            return np.sum(clew.scan(step, np.zeros(width), inputs)[0])
+
+        weight = generator.normal(size=(width, width)) / width
+        uses = clew.flow(last)(weight).by_use()
+        assert [use.steps for use in uses] == [(0,), (1,), (2,)]
+        total = sum(use.contribution for use in uses)
+        assert np.allclose(total, clew.grad(last)(weight), rtol=1e-12, atol=1e-14)

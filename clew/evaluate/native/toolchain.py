@@ -232,9 +232,11 @@ def _object_codes(tasks: Sequence[tuple[str, int]]) -> list[bytes]:
         others = [threading.Thread(target=work, args=(worker,)) for worker in range(1, many)]
         for each in others:
             each.start()
-        work(0)
-        for each in others:
-            each.join()
+        try:
+            work(0)
+        finally:  # the lock is held as long as anybody compiles
+            for each in others:
+                each.join()
     _close_waiting()
     for each in found:
         if isinstance(each, Exception):

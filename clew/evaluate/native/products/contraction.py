@@ -69,6 +69,11 @@ class Contraction:
     windows: tuple[Window, ...] = ()
     staged: bool = False
 
+    @property
+    def elements(self) -> int:
+        """How many elements the result has."""
+        return count(self.batch) * count(self.rows) * count(self.columns)
+
     def swapped(self) -> Contraction:
         """Return the transposed product, left and right exchanged."""
         batch, rows, inner, columns = (

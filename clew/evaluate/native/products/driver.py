@@ -118,7 +118,7 @@ class Nest:
         high = min(plan.height, sum(many for _, many in plan.row_tiles))
         self.slab_bytes = high * self._slab_stride() * size if plan.slab else 0
         self._kernels: dict[tuple[int, int], str] = {}
-        copied = count(one.batch) * count(one.rows) * count(one.columns) * size
+        copied = one.elements * size
         self.stage_bytes = -(-copied // 64) * 64 if one.staged else 0
 
     @property

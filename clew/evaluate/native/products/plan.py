@@ -109,7 +109,7 @@ class Plan:
 def make_plan(contraction: Contraction, host: Host, wanted: int | None = None) -> Plan:
     """Return the cheapest plan found, in ``wanted`` chunks, or in as many as its work is worth."""
     ones = [contraction, contraction.swapped()]
-    if count(contraction.batch) * count(contraction.rows) * count(contraction.columns) <= _STAGE:
+    if contraction.elements <= _STAGE:
         ones += [one.in_stages() for one in ones if not _side_by_side(one)]
     plans = [
         plan for one in ones for make in (_outer_plans, _inner_plans) for plan in make(one, host)
@@ -130,7 +130,7 @@ def _side_by_side(one: Contraction) -> bool:
 
 def work(one: Contraction) -> int:
     """Return the number of multiplications."""
-    return count(one.batch) * count(one.rows) * count(one.columns) * count(one.inner)
+    return one.elements * count(one.inner)
 
 
 def chunks_for(multiplications: int) -> int:
@@ -291,7 +291,7 @@ def _tiles_cost(
 
 def _stage_cost(one: Contraction) -> float:
     """Cycles to bring a staged result to its place."""
-    return 2.5 * count(one.batch) * count(one.rows) * count(one.columns) if one.staged else 0.0
+    return 2.5 * one.elements if one.staged else 0.0
 
 
 def _blocks(inner: tuple[Axis, ...], most: int) -> tuple[int, int]:
@@ -414,9 +414,8 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
         for many in dims
     ]
     extents: dict[tuple[object, ...], float] = {}
-    one = plan.contraction
-    size = one.dtype.itemsize
-    written = count(one.batch) * count(one.rows) * count(one.columns)
+    size = plan.contraction.dtype.itemsize
+    written = plan.contraction.elements
     for parts in itertools.product(*choices):
         chunks = math.prod(parts)
         if chunks > 2 * wanted:
@@ -472,7 +471,7 @@ def _extra(
         copies += (above * high - 1) * inner * count(one.columns) * plan.copying
     if plan.slab:
         copies += (wide - 1) * inner * count(one.rows) * 0.3
-    written = count(one.batch) * count(one.rows) * count(one.columns)
+    written = one.elements
     passes = -(-count(plan.inner) // (plan.block * count(plan.inner[plan.level + 1 :])))
     if written * size < chunks * host.level2 // 2:  # a chunk's part stays near
         passes = 1
@@ -525,7 +524,7 @@ def pieces(plan: Plan, apart: bool) -> Pieces | None:
         if (axis.final if one.staged else axis.result) != stride:
             return None
         stride *= axis.size
-    if stride != count(one.batch) * count(one.rows) * count(one.columns):
+    if stride != one.elements:
         return None
     (_, longer), (short, shorter) = plan.row_tiles
     tiles = cut[0] == 2
