@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from clew.core.graph import Atom, Equation, Graph, Var
 from clew.core.types import Type
 from clew.evaluate.native.affine import Affine, Index, linear, strides_of
-from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Value
+from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
+from clew.evaluate.native.joint import MOST, Joint, Ready
 from clew.evaluate.native.kernel import Call, Kernel, Partial
 from clew.evaluate.native.parking import Parked, lasts, parked
 from clew.evaluate.native.passing import Passing
@@ -42,8 +43,6 @@ from clew.evaluate.native.tapes import Owner
 
 _LONG_RUN = 64
 _WORTH_TAKING = 2**12
-_MOST_RIDERS = 8
-"""Kernels that may run in the chunks of one product."""
 _WRITES = frozenset(["update", "scatter_add", "scatter_set"])
 """What changes its first operand in place, if nobody else reads it."""
 
@@ -61,12 +60,12 @@ class Frame:
         self._allocated: dict[Var, Memory] = {}
         self._targets: dict[Var, Memory] = {}
         self._releases: list[int] = []
-        self._dying: set[Var] = set()
+        self.dying: set[Var] = set()
         self._gone: set[Var] = set()
         self._parked: dict[Var, Parked] = {}
         self._fusing: tuple[Step, Region | None] | None = None
-        self._following: Sequence[tuple[Step, Sequence[Var]]] = ()
-        self._ready: dict[Step, _Ready] = {}
+        self.following: Sequence[tuple[Step, Sequence[Var]]] = ()
+        self.joint = Joint(self)
         self._laid: dict[int, tuple[Any, Memory]] = {}
         self._donated: dict[Var, tuple[Var, Memory]] = {}
         self.escaping: dict[Any, Owner] = {}
@@ -100,12 +99,12 @@ class Frame:
         last_use = self._last_uses()
         steps = [(step, last_use.get(number, ())) for number, step in enumerate(self._plan.steps)]
         for number, (step, dying) in enumerate(steps):
-            self._dying = set(dying)
-            self._following = steps[number + 1 : number + 1 + _MOST_RIDERS]
+            self.dying = set(dying)
+            self.following = steps[number + 1 : number + 1 + MOST]
             self._step(step)
-            for var in self._dying:
+            for var in self.dying:
                 self._release(var)
-            self._gone |= self._dying
+            self._gone |= self.dying
             self.program.between_steps(self)
         own = [*donated, *[None] * (len(wanted) - len(donated))]
         return [self._result(*each) for each in zip(self._graph.outputs, wanted, own, strict=True)]
@@ -150,14 +149,18 @@ class Frame:
             self._write(step)
 
     def _write(self, step: Step) -> None:
+        ready = self.joint.taken(step)
+        if ready is not None and self._finish(step, ready):
+            return
         if step.kind == "registers":
-            self._in_registers(step.equations[0])
+            self.write_in_registers(step.equations[0])
         elif step.kind == "kernel":
             self._kernel(step)
         else:
             self.program.write_opaque(self, step.equations[0])
 
-    def _in_registers(self, equation: Equation) -> None:
+    def write_in_registers(self, equation: Equation) -> None:
+        """Compute a few numbers."""
         var = equation.outputs[0]
         shape = var.type.shape
         values = tuple(
@@ -173,7 +176,7 @@ class Frame:
     # --- what dies when ------------------------------------------------------------------
 
     def _last_uses(self) -> dict[int, list[Var]]:
-        seen = {self._root(atom) for atom in self._graph.outputs if type(atom) is Var}
+        seen = {self.root(atom) for atom in self._graph.outputs if type(atom) is Var}
         found: dict[int, list[Var]] = {}
         for number in range(len(self._plan.steps) - 1, -1, -1):
             for equation in self._plan.steps[number].equations:
@@ -185,7 +188,8 @@ class Frame:
                         found.setdefault(number, []).append(var)
         return found
 
-    def _root(self, var: Var) -> Var:
+    def root(self, var: Var) -> Var:
+        """Return what a value is a view of."""
         maker = self._plan.maker.get(var)
         while maker is not None and is_view(maker) and type(maker.inputs[0]) is Var:
             var = maker.inputs[0]
@@ -271,6 +275,15 @@ class Frame:
         """Say whether a value must be in memory or registers when its step has run."""
         return var in self._plan.stored
 
+    def reads(self, equation: Equation) -> list[Var]:
+        """Return what an equation reads, behind views."""
+        return self._plan.reads[equation]
+
+    def goes_on(self, var: Var) -> bool:
+        """Say whether the next step reads the result of the one being written."""
+        later = next((step for step, _ in self.following if step.kind != "registers"), None)
+        return later is not None and any(var in self.reads(each) for each in later.equations)
+
     def returns(self, var: Var) -> bool:
         """Say whether a value leaves the graph."""
         return var in self._graph.outputs
@@ -295,7 +308,7 @@ class Frame:
         if self._fusing is None or var.type.size * var.type.dtype.itemsize < _WORTH_TAKING:
             return None
         step, region = self._fusing
-        for old in self._dying:
+        for old in self.dying:
             memory = self._allocated.get(old)
             if memory is None or memory.buffer is None or old in self._targets:
                 continue
@@ -371,7 +384,7 @@ class Frame:
         It is the operand's own, if nobody reads that afterwards.
         """
         old, var = equation.inputs[0], equation.outputs[0]
-        if type(old) is Var and old in self._dying and self._root_once(equation, old):
+        if type(old) is Var and old in self.dying and self._root_once(equation, old):
             heir, memory = self._donated.get(old, (None, None))
             if heir is var and memory is not None and self._storage.get(old) is memory:
                 self._allocated[var] = memory
@@ -387,7 +400,7 @@ class Frame:
     def _root_once(self, equation: Equation, old: Var) -> bool:
         """Whether no other operand is a view of the first."""
         others = (atom for atom in equation.inputs[1:] if type(atom) is Var)
-        return all(self._root(atom) is not old for atom in others)
+        return all(self.root(atom) is not old for atom in others)
 
     def packed(self, storage: Any) -> Memory:
         """Return a value in memory, in row-major order without gaps."""
@@ -412,7 +425,7 @@ class Frame:
             for var, storage in self._storage.items()
             if var not in self._gone and not self._is_view(var)
         }
-        if self._ready or not all(lasts(self.program, each) for each in alive.values()):
+        if self.joint or not all(lasts(self.program, each) for each in alive.values()):
             return False
         self._storage, self._laid = {}, {}
         for var, storage in alive.items():
@@ -461,46 +474,51 @@ class Frame:
 
     # --- kernels -------------------------------------------------------------------------
 
-    def riders(self, region: Region) -> list[Call]:
-        """Return the kernels that come next, as long as they can join the region of a product."""
-        found = []
-        before = self._dying
-        for step, dying in self._following:
-            if step.kind != "kernel":
-                break
-            self._dying = set(dying)
-            with self.e.aside() as part:
-                kernel, call = self._kernel_and_call(step, region)
-            self._ready[step] = ready = _Ready(kernel, call, part)
-            if not ready.rides:
-                break
-            found.append(call)
-            for equation in step.equations:
-                var = equation.outputs[0]
-                if var in self._allocated:
-                    self.define(var, self._allocated[var])
-        self._dying = before
-        return found
-
-    def _kernel_and_call(self, step: Step, region: Region | None = None) -> tuple[Kernel, Call]:
+    def kernel_and_call(self, step: Step, region: Region | None) -> tuple[Kernel, Call]:
+        """Write a kernel, which joins the region if it can."""
         kernel = Kernel(self, step, step.extents, region)
         self._fusing = step, region
         call = kernel.write()
         self._fusing = None
         return kernel, call
 
+    def own_memory(self, var: Var) -> Memory | None:
+        """Return the memory that was allocated for a value alone."""
+        memory = self._allocated.get(var)
+        return memory if memory is not None and memory.buffer is not None else None
+
+    def define_allocated(self, var: Var) -> None:
+        """Say that a value is in the memory that was allocated for it, if any was."""
+        memory = self._allocated.get(var)
+        if memory is not None:
+            self.define(var, memory)
+
     def _kernel(self, step: Step) -> None:
-        ready = self._ready.pop(step, None)
-        if ready is None:
-            ready = _Ready(*self._kernel_and_call(step))
-        elif ready.between is not None and ready.between.lines:
+        kernel, call, called = self.joint.lead(step)
+        flags = self._flags(kernel)
+        if not called:
+            self._call(call, flags)
+        self._after_kernel(step, call, flags)
+
+    def _finish(self, step: Step, ready: Ready) -> bool:
+        """Do what is left of a step that was written before its turn; False if it was not."""
+        if ready.between.lines:
             self.e.put(ready.between)
-        kernel, call = ready.kernel, ready.call
-        flags = [(self.program.flag(), each) for each in kernel.complaints]
-        if not ready.rides:
-            self._call(replace(call, arguments=[*call.arguments, *(("ptr", f) for f, _ in flags)]))
-        elif self.program.notes is not None:
-            self.program.notes.rides(call.chunks)
+        if ready.rides and self.program.notes is not None:
+            self.program.notes.rides()
+        if ready.kernel is not None and ready.call is not None:
+            flags = self._flags(ready.kernel)
+            if not ready.rides:
+                self._call(ready.call, flags)
+            self._after_kernel(step, ready.call, flags)
+        return ready.written
+
+    def _flags(self, kernel: Kernel) -> list[tuple[str, OutOfRange]]:
+        return [(self.program.flag(), each) for each in kernel.complaints]
+
+    def _after_kernel(
+        self, step: Step, call: Call, flags: Sequence[tuple[str, OutOfRange]]
+    ) -> None:
         for flag, complaint in flags:
             self.program.raise_if(self.e.load(flag, BOOL), complaint)
         for partial in call.partial:
@@ -511,12 +529,13 @@ class Frame:
             if memory is not None:
                 self.define(var, self.settled(memory))
 
-    def _call(self, call: Call) -> None:
-        given = [f"{kind} {name}" for kind, name in call.arguments]
+    def _call(self, call: Call, flags: Sequence[tuple[str, OutOfRange]]) -> None:
+        call = replace(call, arguments=[*call.arguments, *(("ptr", flag) for flag, _ in flags)])
         if call.chunks == 1:
+            given = [f"{kind} {name}" for kind, name in call.arguments]
             self.e.line(f"call void {call.symbol}({', '.join(given)})")
             return
-        self.program.parallel(call)
+        self.program.parallel([call])
 
     def _combine(self, partial: Partial) -> None:
         """Add up what the chunks left, in their order."""
@@ -538,21 +557,6 @@ class Frame:
         symbol = module.add(e)
         start = self.e.address(target.pointer, target.dtype, target.offset)
         self.e.line(f"call void {symbol}(ptr {start}, ptr {scratch.pointer})")
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A kernel written before its turn, and what is to be done between the product and it."""
-
-    kernel: Kernel
-    call: Call
-    between: Aside | None = None
-
-    @property
-    def rides(self) -> bool:
-        """Whether it runs in the chunks of the region."""
-        between = self.between
-        return self.call.bounds is not None and between is not None and not between.lines
 
 
 def _wholes(graph: Graph) -> dict[Var, Equation]:

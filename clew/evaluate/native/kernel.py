@@ -358,16 +358,14 @@ class Kernel:
         if self._region is None or not groups or self.complaints:
             return None
         outer = groups[0]
-        results = [reduction.target for reduction in self._reductions]
-        targets = [memory for memory, _, _ in self._writes]
-        bounds = self._region.bounds(outer.terms, outer.extent, self._reads, [*targets, *results])
-        if bounds is None:
-            return None
         writes: list[Access] = [(memory, place) for memory, place, _ in self._writes]
         for reduction in self._reductions:
             memory = reduction.target
             for index in (*reduction.slots, *(index for index, _ in reduction.terms)):
                 writes.append((memory, linear(index, memory.strides).plus(memory.offset)))
+        bounds = self._region.bounds(outer.terms, outer.extent, self._reads, writes)
+        if bounds is None:
+            return None
         partial = [each.target for each in self._reductions if 0 not in each.kept]
         self._region.join(outer.terms, bounds, self._reads, writes, partial)
         return bounds

@@ -2,37 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from clew.core.graph import Equation
-from clew.evaluate.native.products.contraction import Axis, Contraction
+from clew.core.graph import Atom, Equation
+from clew.evaluate.native.emitter import Module
+from clew.evaluate.native.host import host
+from clew.evaluate.native.products.contraction import Axis, Contraction, Cut
 from clew.evaluate.native.products.convolution import Convolution
+from clew.evaluate.native.products.cutting import evenly
 from clew.evaluate.native.products.driver import Emitted
 from clew.evaluate.native.products.library import product
 from clew.evaluate.native.regions import Region
-from clew.evaluate.native.storage import Memory
+from clew.evaluate.native.storage import Memory, contiguous
+
+
+@dataclass(frozen=True)
+class Part:
+    """A product that runs in the chunks of a region.
+
+    Parameters
+    ----------
+    emitted : Emitted
+    pointers : tuple of str
+        Of result, left and right.
+    starts, steps : tuple of int
+        Where each of them begins, and its elements from chunk to chunk. The function is asked for
+        its chunk 0 if there are steps, else for the chunk.
+    chunks : int
+    dtype : numpy.dtype
+    shared : int
+        Bytes before the workers' scratch memory that are for all.
+    """
+
+    emitted: Emitted
+    pointers: tuple[str, ...]
+    starts: tuple[int, ...]
+    steps: tuple[int, ...] | None
+    chunks: int
+    dtype: np.dtype
+    shared: int = 0
+
+    @property
+    def arguments(self) -> list[tuple[str, str]]:
+        """LLVM type and the caller's name of each argument."""
+        return [("ptr", name) for name in self.pointers]
 
 
 def write_contract(program: Any, frame: Any, equation: Equation) -> bool:
     """Write a product of two arrays that sums over shared axes."""
-    var = equation.outputs[0]
-    dtype = var.type.dtype
-    if dtype not in (np.float32, np.float64):
+    found = contraction_of(frame, equation)
+    if found is None:
         return False
-    left, right = (frame.in_memory(frame.storage(atom)) for atom in equation.inputs)
-    if left.dtype != dtype or right.dtype != dtype:
-        return False
-    if not var.type.size or not left.shape or not right.shape:
-        return False
-    target = frame.allocated(var)
-    contraction = _contraction(equation, left, right, target)
-    call_emitted(frame, equation, product(program.module, contraction), (target, left, right))
+    one, memories = found
+    cut = evenly(one, host()) if frame.goes_on(equation.outputs[0]) else None
+    if cut is None:
+        call_emitted(frame, equation, product(program.module, one), memories)
+        return True
+    frame.define(equation.outputs[0], memories[0])
+    region = Region(cut.chunks)
+    region.takes(cut, *memories)
+    part = part_of(program.module, cut, memories)
+    frame.joint.run(part, region, equation.outputs)
     return True
 
 
-def _contraction(equation: Equation, left: Memory, right: Memory, target: Memory) -> Contraction:
+def contraction_of(
+    frame: Any, equation: Equation
+) -> tuple[Contraction, tuple[Memory, Memory, Memory]] | None:
+    """Return a product, and the memory of result, left and right; None if it has no kernels."""
+    var = equation.outputs[0]
+    if not _has_kernels(equation):
+        return None
+    left, right = (frame.in_memory(frame.storage(atom)) for atom in equation.inputs)
+    target = frame.allocated(var)
+    return contraction_between(equation, left, right, target), (target, left, right)
+
+
+def contraction_ahead(
+    frame: Any, equation: Equation, known: Collection[Atom]
+) -> Contraction | None:
+    """Return a product whose turn is still to come; only the ``known`` operands are in memory.
+
+    The others are taken to have no gaps.
+    """
+    if not _has_kernels(equation):
+        return None
+    memories = []
+    for atom in (*equation.inputs, equation.outputs[0]):
+        memory = contiguous(atom.type.dtype, atom.type.shape, "")
+        if atom in known:
+            memory = frame.in_memory(frame.storage(atom))
+        memories.append(memory)
+    left, right, target = memories
+    return contraction_between(equation, left, right, target)
+
+
+def _has_kernels(equation: Equation) -> bool:
+    result = equation.outputs[0].type
+    return result.dtype in (np.float32, np.float64) and all(
+        atom.type.dtype == result.dtype and atom.type.shape and result.size
+        for atom in equation.inputs
+    )
+
+
+def part_of(module: Module, cut: Cut, memories: tuple[Memory, Memory, Memory]) -> Part:
+    """Return a product, cut evenly, for the chunks of a region."""
+    return Part(
+        product(module, cut.part, 1),
+        tuple(memory.pointer for memory in memories),
+        tuple(memory.offset for memory in memories),
+        (cut.result, cut.left, cut.right),
+        cut.chunks,
+        cut.part.dtype,
+    )
+
+
+def contraction_between(
+    equation: Equation, left: Memory, right: Memory, target: Memory
+) -> Contraction:
+    """Return a product of arrays that lie in memory in any order."""
     names = [equation.params[key] for key in ("left", "right", "out")]
     strides = [
         dict(zip(own, memory.strides, strict=True))
@@ -73,24 +165,29 @@ def call_emitted(
     pointers = [
         e.address(memory.pointer, memory.dtype, memory.offset) for memory in (result, left, right)
     ]
-    scratch = "null"
-    size = max(stage.scratch for stage in emitted.stages)
-    if size or emitted.between:
-        between = program.worker_scratch(size, emitted.between)
-        scratch = e.address(between, np.dtype(np.int8), emitted.between)
-        if emitted.first is not None:
-            program.parallel_product(emitted.first, [between, *pointers[1:]], scratch, [])
-            pointers[2] = between
+
+    def part(stage: Emitted) -> Part:
+        own = (stage, tuple(pointers), (0, 0, 0), None, stage.chunks, result.dtype)
+        return Part(*own, shared=emitted.between)
+
+    if emitted.first is not None:
+        between = program.worker_scratch(emitted.first.scratch, emitted.between)
+        target, pointers[0] = pointers[0], between
+        program.parallel([part(emitted.first)])
+        pointers[0], pointers[2] = target, between
     if emitted.chunks == 1:
-        given = ", ".join(f"ptr {pointer}" for pointer in (*pointers, scratch))
+        scratch = program.worker_scratch(emitted.scratch, emitted.between)
+        own = e.address(scratch, np.dtype(np.int8), emitted.between) if emitted.scratch else "null"
+        given = ", ".join(f"ptr {pointer}" for pointer in (*pointers, own))
         e.line(f"call void {emitted.symbol}({given}, i64 0)")
         frame.define(equation.outputs[0], frame.settled(result))
         return
     frame.define(equation.outputs[0], result)
-    riders = []
     if emitted.pieces is not None and result.contiguous:
-        riders = frame.riders(Region.of_product(result, (left, right), emitted.pieces))
-    program.parallel_product(emitted, pointers, scratch, riders)
+        region = Region.of_product(result, (left, right), emitted.pieces)
+        frame.joint.run(part(emitted), region, equation.outputs)
+    else:
+        program.parallel([part(emitted)])
 
 
 def write_conv(program: Any, frame: Any, equation: Equation) -> bool:

@@ -169,10 +169,12 @@ class Notes:
         if self._open:
             self._open[-1].chunks = max(self._open[-1].chunks, count)
 
-    def rides(self, chunks: int) -> None:
-        """Note that the kernel being written runs in the chunks of the product before it."""
+    def rides(self) -> None:
+        """Note that the step being written has run in the chunks of one before it."""
+        before = self._open[-2].inside if len(self._open) > 1 else self.steps
+        first = next(note for note in reversed(before[:-1]) if note.chunks > 1 and not note.rides)
         self._open[-1].rides = True
-        self.in_chunks(chunks)
+        self.in_chunks(first.chunks)
 
     def called_out(self, equation: Equation) -> None:
         """Note that the step being written is left to Python."""

@@ -9,7 +9,8 @@ The result is 0, or 1 after a callback failed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,8 @@ from clew.evaluate.native.arena import Arena
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Module, Value
 from clew.evaluate.native.frame import Frame
 from clew.evaluate.native.kernel import Call
+from clew.evaluate.native.multiply import Part
 from clew.evaluate.native.opaque import write_opaque
-from clew.evaluate.native.products import Emitted
 from clew.evaluate.native.schedule import length_of
 from clew.evaluate.native.sections import SECTION, Sections
 from clew.evaluate.native.spaces import OutOfRange, in_registers
@@ -151,14 +152,40 @@ class Program:
         text = f"getelementptr inbounds i8, ptr %arena, i64 {start}"
         return contiguous(dtype, tuple(shape), self._sections.named(f"arena.{start}", text), start)
 
-    def parallel(self, call: Call) -> None:
-        """Call a kernel for all its chunks, on as many threads as there are."""
-        context, inner, names = self._passed_on(call.arguments)
-        self._call_part(inner, call, names)
-        inner.ret()
-        self.run_chunks(self.e, self.module.add(inner), context, call.chunks)
+    def parallel(
+        self, members: Sequence[Call | Part], own: Mapping[str, int] | None = None
+    ) -> None:
+        """Run the members one after the other in each chunk, the chunks on the threads there are.
 
-    def _call_part(self, inner: Emitter, call: Call, names: Sequence[str]) -> None:
+        Each worker has scratch memory, and pieces of its ``own`` of the arrays with these
+        pointers: as many bytes as belong to a chunk.
+        """
+        own = own or {}
+        parts = [each for each in members if isinstance(each, Part)]
+        scratch = max((part.emitted.scratch for part in parts), default=0)
+        ends = list(itertools.accumulate(map(_in_lines, own.values()), initial=scratch))
+        shared = max((part.shared for part in parts), default=0)
+        arguments = dict.fromkeys(x for each in members for x in each.arguments if x[1] not in own)
+        if ends[-1]:
+            arguments["ptr", self.worker_scratch(ends[-1], shared)] = None
+        context, inner, names = self._passed_on(list(arguments))
+        passed = {given: name for (_, given), name in zip(arguments, names, strict=True)}
+        mine = "null"
+        if ends[-1]:
+            start = inner.address(passed["%scratch"], np.dtype(np.int8), shared)
+            place = f"getelementptr inbounds [{ends[-1]} x i8], ptr {start}, i64 %worker"
+            mine = inner.assign(place)
+            for (pointer, size), end in zip(own.items(), ends, strict=False):
+                passed[pointer] = _piece(inner, mine, size, end)
+        for each in members:
+            if isinstance(each, Part):
+                _call_product(inner, each, passed, mine)
+            else:
+                self._call_part(inner, each, passed)
+        inner.ret()
+        self.run_chunks(self.e, self.module.add(inner), context, members[0].chunks)
+
+    def _call_part(self, inner: Emitter, call: Call, passed: Mapping[str, str]) -> None:
         """Call a kernel for the part of its outermost loop that a chunk stands for."""
         chunk = Value(INT64, "%chunk")
         if call.bounds is None:
@@ -170,31 +197,9 @@ class Program:
             table = self.module.table(name, INT64, call.bounds)
             begin = inner.load(table, INT64, chunk)
             end = inner.load(table, INT64, inner.add(chunk, inner.constant(INT64, 1)))
-        given = [f"{kind} {n}" for (kind, _), n in zip(call.arguments, names, strict=True)]
+        given = [f"{kind} {passed[name]}" for kind, name in call.arguments]
         given += [f"i64 {begin.name}", f"i64 {end.name}", "i64 %chunk"]
         inner.line(f"call void {call.symbol}({', '.join(given)})")
-
-    def parallel_product(
-        self, emitted: Emitted, pointers: Sequence[str], scratch: str, riders: Sequence[Call]
-    ) -> None:
-        """Call an emitted product for all its chunks, each worker with scratch of its own.
-
-        Riders are kernels that run after the product in each chunk.
-        """
-        own = [("ptr", name) for name in (*pointers, scratch)]
-        more = dict.fromkeys(argument for rider in riders for argument in rider.arguments)
-        context, inner, names = self._passed_on([*own, *more])
-        given = names[: len(own)]
-        passed = dict(zip(more, names[len(own) :], strict=True))
-        if emitted.scratch:
-            size = f"[{emitted.scratch} x i8]"
-            given[3] = inner.assign(f"getelementptr inbounds {size}, ptr {given[3]}, i64 %worker")
-        arguments = ", ".join(f"ptr {name}" for name in given)
-        inner.line(f"call void {emitted.symbol}({arguments}, i64 %chunk)")
-        for rider in riders:
-            self._call_part(inner, rider, [passed[argument] for argument in rider.arguments])
-        inner.ret()
-        self.run_chunks(self.e, self.module.add(inner), context, emitted.chunks)
 
     def _passed_on(self, arguments: Sequence[tuple[str, str]]) -> tuple[str, Emitter, list[str]]:
         """Store arguments for a function of chunks; return where, it, and their names in it."""
@@ -310,6 +315,32 @@ class Program:
         after = self.e.new_label("go")
         self.e.line(f"br i1 {condition.name}, label %failed, label %{after}")
         self.e.start(after, falls_through=False)
+
+
+def _in_lines(size: int) -> int:
+    return -(-size // 64) * 64
+
+
+def _piece(inner: Emitter, scratch: str, size: int, start: int) -> str:
+    """Return where an array would begin whose piece for the chunk is in a worker's own memory."""
+    number = inner.assign(f"ptrtoint ptr {scratch} to i64")
+    before = inner.mul(Value(INT64, "%chunk"), inner.constant(INT64, size))
+    place = inner.add(Value(INT64, number), inner.constant(INT64, start))
+    return inner.assign(f"inttoptr i64 {inner.sub(place, before).name} to ptr")
+
+
+def _call_product(inner: Emitter, part: Part, passed: Mapping[str, str], scratch: str) -> None:
+    """Call a product for a chunk."""
+    pointers = []
+    for i, pointer in enumerate(part.pointers):
+        place = inner.constant(INT64, part.starts[i])
+        if part.steps is not None:
+            step = inner.constant(INT64, part.steps[i])
+            place = inner.add(place, inner.mul(Value(INT64, "%chunk"), step))
+        pointers.append(inner.address(passed[pointer], part.dtype, place))
+    given = ", ".join(f"ptr {name}" for name in (*pointers, scratch))
+    number = "%chunk" if part.steps is None else "0"
+    inner.line(f"call void {part.emitted.symbol}({given}, i64 {number})")
 
 
 def _clocked(notes: Notes | None) -> bool:

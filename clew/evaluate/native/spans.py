@@ -9,6 +9,7 @@ from clew.core.graph import Graph, Var
 from clew.core.tape import TapeType
 from clew.evaluate.native.carries import Carries
 from clew.evaluate.native.emitter import INT64, Emitter, Value
+from clew.evaluate.native.layouts import laid_out
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
 from clew.evaluate.native.tapes import (
     Appender,
@@ -129,7 +130,9 @@ class Span:
     ) -> None:
         self._e: Emitter = program.e
         self._spec = spec
-        self._held = groups.held
+        inputs = spec.body.inputs
+        held = inputs[len(inputs) - len(groups.held) :]
+        self._held = laid_out(frame, spec.body, held, groups.held, spec.length)
         self._scanned = [
             frame.in_memory(x) if isinstance(x, Registers) else x for x in groups.scanned
         ]

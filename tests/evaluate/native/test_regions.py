@@ -29,30 +29,34 @@ def region(apart: bool = True) -> Region:
 
 def test_rows_read_where_they_were_computed() -> None:
     reads = [(array("%c"), at(10, 1)), (array("%d"), at(1, 12))]
-    assert region().bounds([ROW], 12, reads, [array("%e")]) == (0, 4, 12)
+    assert region().bounds([ROW], 12, reads, [(array("%e"), at(10, 1))]) == (0, 4, 12)
 
 
 def test_loops_that_run_as_one() -> None:
     reads = [(array("%c"), at(10, 1))]
-    assert region().bounds([ROW, COLUMN], 120, reads, [array("%e")]) == (0, 40, 120)
+    assert region().bounds([ROW, COLUMN], 120, reads, [(array("%e"), at(10, 1))]) == (0, 40, 120)
 
 
 @pytest.mark.parametrize("place", [at(10, 1, 1), at(10, -1), at(1, 12), at(20, 1), None])
 def test_rows_of_other_chunks(place: Affine | None) -> None:
-    assert region().bounds([ROW], 12, [(array("%c"), place)], [array("%e")]) is None
+    assert region().bounds([ROW], 12, [(array("%c"), place)], [(array("%e"), at(10, 1))]) is None
 
 
 def test_a_kernel_that_reads_nothing_of_it_is_cut_evenly() -> None:
-    assert region().bounds([ROW], 12, [(array("%d"), None)], [array("%e")]) == (0, 6, 12)
-    assert region().bounds([ROW], 1, [], [array("%e")]) is None
+    assert region().bounds([ROW], 12, [(array("%d"), None)], [(array("%e"), at(10, 1))]) == (
+        0,
+        6,
+        12,
+    )
+    assert region().bounds([ROW], 1, [], [(array("%e"), at(10, 1))]) is None
 
 
 def test_what_others_read_is_not_overwritten() -> None:
     reads = [(array("%c"), at(10, 1))]
-    assert region().bounds([ROW], 12, reads, [array("%a")]) is None
-    assert region().bounds([ROW], 12, reads, [array("%c")]) == (0, 4, 12)
-    assert region(apart=False).bounds([ROW], 12, reads, [array("%c")]) is None
-    assert region().bounds([ROW], 12, [], [array("%c")]) is None
+    assert region().bounds([ROW], 12, reads, [(array("%a"), at(10, 1))]) is None
+    assert region().bounds([ROW], 12, reads, [(array("%c"), at(10, 1))]) == (0, 4, 12)
+    assert region(apart=False).bounds([ROW], 12, reads, [(array("%c"), at(10, 1))]) is None
+    assert region().bounds([ROW], 12, [], [(array("%c"), at(1, 12))]) is None
 
 
 def test_what_a_member_computes_belongs_to_its_chunks() -> None:
@@ -65,7 +69,7 @@ def test_what_a_member_computes_belongs_to_its_chunks() -> None:
     assert one.runs["%e"] == (0, 4, 12)
     assert one.bounds([ROW], 12, [(array("%e", (12,)), at(1, 0))], []) == (0, 4, 12)
     assert one.bounds([ROW], 12, [(array("%f", (10,)), at(0, 1))], []) is None
-    assert one.bounds([ROW], 12, [], [array("%d")]) is None
+    assert one.bounds([ROW], 12, [], [(array("%d"), at(10, 1))]) is None
 
 
 def test_an_array_written_out_of_order_is_finished_last() -> None:
@@ -83,6 +87,8 @@ def test_arrays_must_agree() -> None:
 
 
 def test_steps() -> None:
-    assert step_of(at(10, 1, 5), [ROW], 5) == 10
+    assert step_of(at(10, 1, 5), [ROW], 5) == (10, 5)
     assert step_of(at(10, 1, 5), [ROW], 6) is None
+    assert step_of(at(10, 1, 25), [ROW], 5) == (10, 25)
     assert step_of(at(9, 1), [ROW], 0) is None
+    assert step_of(at(0, 1), [ROW], 0) is None

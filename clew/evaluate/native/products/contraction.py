@@ -74,6 +74,24 @@ class Contraction:
         """How many elements the result has."""
         return count(self.batch) * count(self.rows) * count(self.columns)
 
+    def cut(self, chunks: int) -> Cut | None:
+        """Cut the outermost axis of the result into equal parts; None if they would overlap."""
+        axes = sorted((*self.batch, *self.rows, *self.columns), key=lambda axis: -axis.result)
+        if not axes or axes[0].name or axes[0].size % chunks:
+            return None
+        outer, *rest = axes
+        size = outer.size // chunks
+        if sum((axis.size - 1) * abs(axis.result) for axis in rest) >= outer.result:
+            return None
+
+        def parts(group: tuple[Axis, ...]) -> tuple[Axis, ...]:
+            return tuple(replace(axis, size=size) if axis is outer else axis for axis in group)
+
+        batch, rows, columns = map(parts, (self.batch, self.rows, self.columns))
+        part = replace(self, batch=batch, rows=rows, columns=columns).simplified()
+        steps = (size * outer.result, size * outer.left, size * outer.right)
+        return Cut(part, chunks, *steps)
+
     def swapped(self) -> Contraction:
         """Return the transposed product, left and right exchanged."""
         batch, rows, inner, columns = (
@@ -119,6 +137,26 @@ class Contraction:
         groups = (batch, rows, self.inner, columns)
         batch, rows, inner, columns = (merged(tuple(axes)) for axes in groups)
         return replace(self, batch=batch, rows=rows, inner=inner, columns=columns)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A product as equal parts, each one run of the result.
+
+    Parameters
+    ----------
+    part : Contraction
+        The first of them.
+    chunks : int
+    result, left, right : int
+        Elements from one part to the next, in each array.
+    """
+
+    part: Contraction
+    chunks: int
+    result: int
+    left: int
+    right: int
 
 
 def count(axes: tuple[Axis, ...]) -> int:

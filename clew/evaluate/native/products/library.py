@@ -33,9 +33,12 @@ _LEVEL = 2
 """Of convolutions: loops over windows have addresses to be simplified."""
 
 
-def product(module: Module, one: Contraction | Convolution) -> Emitted:
-    """Return a product that functions of a module may call."""
-    emitted, units = _written(one)
+def product(module: Module, one: Contraction | Convolution, wanted: int | None = None) -> Emitted:
+    """Return a product that functions of a module may call.
+
+    It is in ``wanted`` chunks, or in as many as its work is worth.
+    """
+    emitted, units = _written(one, wanted)
     for unit in units:
         module.require(unit)
     for each in emitted.stages:
@@ -44,11 +47,13 @@ def product(module: Module, one: Contraction | Convolution) -> Emitted:
 
 
 @functools.lru_cache(maxsize=1024)
-def _written(one: Contraction | Convolution) -> tuple[Emitted, tuple[Unit, ...]]:
+def _written(
+    one: Contraction | Convolution, wanted: int | None
+) -> tuple[Emitted, tuple[Unit, ...]]:
     """Return a product, and what has to be compiled for it, in the order of loading."""
     on = host()
     if isinstance(one, Contraction):
-        plan = make_plan(one, on)
+        plan = make_plan(one, on, wanted)
         return _unit(lambda module: emit_plan(module, plan, on, "product"), 1)
     way = _filtered(one)
     if way is None:

@@ -219,7 +219,7 @@ def _outer_plan(
     cost *= around_rows
     turned = turns(inner[-1].right, inner[-1].size, lanes)
     each = 0.13 if column.right == 1 else 0.35 if turned else 1.2
-    slow = _slow_columns(inner[level:], block, depth * column.size, wide * size, host, size)
+    slow = _slow_columns(inner[level:], block, depth * column.size, wide * size, host, size, rows)
     panel = column.right != 1 or (slow - 1) * cost > total * column.size * each
     cost = cost + total * column.size * each if panel else slow * cost
     if column.result != 1:
@@ -263,14 +263,15 @@ def _slow_rows(row: Axis, rows: int, last: Axis, host: Host, size: int) -> float
 
 
 def _slow_columns(
-    inner: tuple[Axis, ...], block: int, whole: int, run: int, host: Host, size: int
+    inner: tuple[Axis, ...], block: int, whole: int, run: int, host: Host, size: int, rows: int
 ) -> float:
     """How much slower tiles are that read B where it lies, not in the first cache."""
     axes = [(axis.size if i else block, axis.right) for i, axis in enumerate(inner)]
     crowded = _competes(tuple(axes), run, host.level1, size)
     pages = abs(inner[-1].right) * size >= _PAGE // 2 and inner[-1].size >= _PAGES
     beyond = whole * size > host.level2 // 2
-    return 1.0 + 0.06 * crowded + 0.04 * pages + 0.15 * beyond
+    # Each tile fetches B anew from the second cache; high ones have more to do with it.
+    return 1.0 + 1.5 / rows * crowded + 0.04 * pages + 0.15 * beyond
 
 
 def _tiles_cost(
