@@ -84,6 +84,7 @@ class _LoopWriter:
         self._count = e.slot(INT64)
         e.set(self._count, e.constant(INT64, 0))
         e.loops += 1
+        e.depth += 1
         head, body, after = (e.new_label(p) for p in ("while", "do", "done"))
         e.start(head)
         assert self._spec.condition is not None
@@ -98,6 +99,7 @@ class _LoopWriter:
         e.set(self._count, e.add(number, e.constant(INT64, 1)))
         e.line(f"br label %{head}")
         e.start(after, falls_through=False)
+        e.depth -= 1
 
 
 # --- branches ---------------------------------------------------------------------------------

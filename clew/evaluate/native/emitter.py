@@ -96,6 +96,9 @@ class Emitter(NumpyRules):
         self.parameters = list(parameters)
         self.attributes = attributes
         self.loops = 0
+        """Loops that have been begun."""
+        self.depth = 0
+        """Loops around what is being written."""
         self._header = (linkage, result)
         self._entry: list[str] = []
         self._lines: list[str] = []
@@ -284,6 +287,7 @@ class Emitter(NumpyRules):
         ``metadata`` is the name of a loop's metadata node.
         """
         self.loops += 1
+        self.depth += 1
         first, last = (str(x) if isinstance(x, int) else x.name for x in (start, stop))
         head, body, latch, after = (self.new_label(p) for p in ("head", "body", "latch", "after"))
         compare = "slt" if step > 0 else "sgt"
@@ -297,6 +301,7 @@ class Emitter(NumpyRules):
         )
         self.start(body)
         yield Value(INT64, counter)
+        self.depth -= 1
         self.start(latch)
         self._lines.append(f"  {following} = add nsw i64 {counter}, {step}")
         again = self.assign(f"icmp {compare} i64 {following}, {last}")

@@ -40,6 +40,7 @@ from clew.evaluate.native.storage import (
     viewed,
 )
 from clew.evaluate.native.tapes import Owner
+from clew.evaluate.native.wide import vector_loop
 
 _LONG_RUN = 64
 _WORTH_TAKING = 2**12
@@ -465,11 +466,19 @@ class Frame:
         module = self.program.module
         e = Emitter(module, module.fresh("copy"))
         writer = Passing(e, "noalias")
+        *outer, last = target.shape or (1,)
         with contextlib.ExitStack() as loops:
-            index = [loops.enter_context(e.loop(0, length)) for length in target.shape]
-            writer.store(target, index, writer.load(source, index))
+            index = [loops.enter_context(e.loop(0, length)) for length in outer]
+
+            def element(place: Value) -> None:
+                own = [*index, place] if target.shape else []
+                writer.store(target, own, writer.load(source, own))
+
+            quick = vector_loop(e, 0, last, element)
+            if not quick:
+                element(loops.enter_context(e.loop(0, last)))
         e.ret()
-        symbol = module.add(e)
+        symbol = module.add(e, quick)
         self.e.line(f"call void {symbol}({', '.join(writer.arguments)})")
 
     # --- kernels -------------------------------------------------------------------------
@@ -545,16 +554,21 @@ class Frame:
         module = self.program.module
         pointers = [("ptr", "target", "noalias"), ("ptr", "scratch", "noalias")]
         e = Emitter(module, module.fresh("combine"), pointers)
-        with e.loop(0, size) as place:
-            slot = e.slot(space.dtype)
-            e.set(slot, e.load("%scratch", space.dtype, place))
-            with e.loop(1, partial.chunks) as chunk:
-                row = e.mul(chunk, e.constant(INT64, size))
-                term = e.load("%scratch", space.dtype, e.add(row, place))
-                e.set(slot, combined(e, space.operation, e.get(slot), term))
-            e.store("%target", e.get(slot), place)
+
+        def element(place: Value) -> None:
+            total = e.load("%scratch", space.dtype, place)
+            for chunk in range(1, partial.chunks):
+                other = e.add(place, e.constant(INT64, size * chunk))
+                term = e.load("%scratch", space.dtype, other)
+                total = combined(e, space.operation, total, term)
+            e.store("%target", total, place)
+
+        quick = vector_loop(e, 0, size, element)
+        if not quick:
+            with e.loop(0, size) as place:
+                element(place)
         e.ret()
-        symbol = module.add(e)
+        symbol = module.add(e, quick)
         start = self.e.address(target.pointer, target.dtype, target.offset)
         self.e.line(f"call void {symbol}(ptr {start}, ptr {scratch.pointer})")
 

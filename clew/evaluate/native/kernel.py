@@ -32,12 +32,15 @@ from clew.evaluate.native.spaces import (
     space_of,
 )
 from clew.evaluate.native.storage import Memory, Registers, Splat, Storage
+from clew.evaluate.native.wide import vector_loop
 
 _CHUNK_WORK = 1 << 17
 """Operations that one chunk of a kernel should at least do."""
 _MOST_CHUNKS = 32
 _SHORT = 64
 """Iterations of an innermost loop that is not worth a rest of single steps."""
+_SMALL = 256
+"""Elements below which a kernel is a part of its caller."""
 _DEAR = 16
 """What a call of a mathematical function counts as, in operations."""
 REDUCING = "reassoc nsz contract"
@@ -118,6 +121,8 @@ class Kernel:
         self.complaints: dict[OutOfRange, Slot] = {}
         """What may be wrong, with where it is remembered; each is a flag of the caller's."""
         self._work = 0
+        self.quick = False
+        """Whether its innermost loop has been written with vectors."""
 
     # --- reading -------------------------------------------------------------------------
 
@@ -241,7 +246,7 @@ class Kernel:
                 self._settle(reduction, chunks)
         for slot in self.complaints.values():
             self.e.set(slot, self.e.constant(INT64, 0))
-        self._nest(groups, body, chunks)
+        self._nest(groups, body, chunks, bounds or (extent, -(-extent // chunks)))
         for number, slot in enumerate(self.complaints.values()):
             self.e.parameters.append(("ptr", f"flag{number}", ""))
             with self.e.when(self.e.truth(self.e.get(slot))):
@@ -249,7 +254,7 @@ class Kernel:
         self.e.ret()
         if chunks > 1:
             self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
-        symbol = self.e.module.add(self.e)
+        symbol = self.e.module.add(self.e, self.quick)
         return Call(symbol, self._arguments, extent, chunks, self._partials, bounds)
 
     def _point(self, equation: Equation) -> None:
@@ -370,26 +375,46 @@ class Kernel:
         self._region.join(outer.terms, bounds, self._reads, writes, partial)
         return bounds
 
-    def _nest(self, groups: Sequence[_Group], body: Aside, chunks: int) -> None:
+    def _nest(
+        self, groups: Sequence[_Group], body: Aside, chunks: int, cuts: Sequence[int], level: int = 0
+    ) -> None:
         """Write the loops, what reductions begin and end with, and the body in the middle."""
-        open_loops: list[contextlib.ExitStack] = []
-        for level, group in enumerate(groups):
-            self._begin(group.first, groups)
-            bounds: tuple[Value | int, Value | int] = (0, group.extent)
-            if level == 0 and chunks > 1:
-                bounds = (Value(INT64, "%begin"), Value(INT64, "%end"))
-            stack = contextlib.ExitStack()
-            metadata = self._hints(group) if level == len(groups) - 1 else ""
-            group.name = stack.enter_context(self.e.loop(*bounds, metadata=metadata)).name
-            open_loops.append(stack)
-        for place, name in self._offsets.items():
-            self._compute(place, name, groups)
-        self.e.put(body)
-        for group in reversed(groups):
-            open_loops.pop().close()
-            for reduction in self._reductions:
-                if reduction.depth == group.first:
-                    self._end(reduction, groups)
+        if level == len(groups):
+            for place, name in self._offsets.items():
+                self._compute(place, name, groups)
+            self.e.put(body)
+            return
+        group, last = groups[level], level == len(groups) - 1
+        self._begin(group.first, groups)
+        limits: tuple[Value | int, Value | int] = (0, group.extent)
+        if level == 0 and chunks > 1:
+            limits = (Value(INT64, "%begin"), Value(INT64, "%end"))
+
+        def inside(counter: Value) -> None:
+            group.name = counter.name
+            self._nest(groups, body, chunks, cuts, level + 1)
+
+        own = cuts if level == 0 else (group.extent,)
+        if last:
+            self.quick = self._wanted(groups) and vector_loop(self.e, *limits, inside, own)
+        if not (last and self.quick):
+            metadata = self._hints(group) if last else ""
+            with self.e.loop(*limits, metadata=metadata) as counter:
+                inside(counter)
+        for reduction in self._reductions:
+            if reduction.depth == group.first:
+                self._end(reduction, groups)
+
+    def _wanted(self, groups: Sequence[_Group]) -> bool:
+        """Say whether vectors are better written here than found by LLVM.
+
+        LLVM keeps in registers what a short loop adds to again and again, and puts small kernels
+        into the loop that calls them.
+        """
+        if groups[-1].extent <= _SHORT and any(each.terms for each in self._reductions):
+            return False
+        small = math.prod(group.extent for group in groups) < _SMALL
+        return not (small and self._frame.e.depth)
 
     def _hints(self, group: _Group) -> str:
         """Let short loops be vectors to their very end, with masks, instead of leaving a rest."""

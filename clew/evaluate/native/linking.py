@@ -23,7 +23,9 @@ def linked(module: Module, entry_points: Sequence[str], level: int = 3) -> Libra
     True
     """
     units = [unit for name, unit in module.required.items() if name not in _shared]
-    own = Unit(module.parts(), tuple(entry_points), level)
+    parts = module.parts()
+    levels = tuple(min(level, 1) if quick else level for _, quick in parts)
+    own = Unit(tuple(text for text, _ in parts), tuple(entry_points), levels)
     *others, code = codes([*units, own])
     for unit, each in zip(units, others, strict=True):
         _share(unit, each)

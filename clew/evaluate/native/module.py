@@ -94,6 +94,7 @@ class Module:
 
     def __init__(self) -> None:
         self._functions: dict[str, str] = {}
+        self._quick: set[str] = set()
         self._by_text: dict[str, str] = {}
         self._globals: dict[str, str] = {}
         self._declared: dict[str, str] = {}
@@ -135,12 +136,17 @@ class Module:
             self._nodes[text] = name
         return name
 
-    def add(self, function: Emitter) -> str:
-        """Add a finished function; one with the same text is shared. Return its symbol."""
-        return self.add_text(function.name, function.text())
+    def add(self, function: Emitter, quick: bool = False) -> str:
+        """Add a finished function; one with the same text is shared. Return its symbol.
 
-    def add_text(self, name: str, text: str) -> str:
+        LLVM does not look for vectors in what is ``quick``.
+        """
+        return self.add_text(function.name, function.text(), quick)
+
+    def add_text(self, name: str, text: str, quick: bool = False) -> str:
         """Add a function written by hand, in which its own name is ``@NAME``."""
+        if quick:
+            self._quick.add(name)
         known = self._by_text.get(text)
         if known is None:
             known = name
@@ -164,27 +170,23 @@ class Module:
         """Return the whole module as LLVM reads it."""
         return self._text(self._functions)
 
-    def parts(self) -> tuple[str, ...]:
+    def parts(self) -> tuple[tuple[str, bool], ...]:
         """Return the module in several texts of like length, to be compiled at the same time.
 
-        How many does not depend on the machine, since what is compiled together may be inlined
-        and then rounded otherwise.
+        With each, whether all that it holds is quick. How many there are does not depend on the
+        machine, since what is compiled together may be inlined and then rounded otherwise.
         """
         sizes = {name: text.count("\n") for name, text in self._functions.items()}
-        parts: list[list[str]] = [[] for _ in range(min(_MOST_PARTS, sum(sizes.values()) // _PART))]
-        if len(parts) < 2:
-            return (self.text(),)
-        filled = [0] * len(parts)
-        for name in sorted(sizes, key=lambda name: -sizes[name]):
-            number = filled.index(min(filled))
-            parts[number].append(name)
-            filled[number] += sizes[name]
+        groups = [[name for name in sizes if (name in self._quick) == quick] for quick in (False, True)]
+        if sum(sizes.values()) < _PART and not groups[1]:
+            return ((self.text(), False),)
         shared = {name: _shared(text) for name, text in self._functions.items()}
-        return tuple(
-            self._text({name: shared[name] for name in self._functions if name in part})
-            for part in map(set, parts)
-            if part
-        )
+        found = []
+        for quick, names in enumerate(groups):
+            for part in _of_like_length({name: sizes[name] for name in names}):
+                functions = {name: shared[name] for name in self._functions if name in part}
+                found.append((self._text(functions), bool(quick)))
+        return tuple(found)
 
     def _text(self, functions: Mapping[str, str]) -> str:
         """Return a module of some functions, with the others declared."""
@@ -193,6 +195,18 @@ class Module:
         parts = [*self._globals.values(), *declared.values(), *others.values()]
         parts += [*functions.values(), *self._metadata]
         return "\n".join(parts) + "\n"
+
+
+def _of_like_length(sizes: Mapping[str, int]) -> list[set[str]]:
+    """Divide functions among parts that are worth a thread."""
+    many = max(1, min(_MOST_PARTS, sum(sizes.values()) // _PART))
+    parts: list[set[str]] = [set() for _ in range(many)]
+    filled = [0] * many
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        number = filled.index(min(filled))
+        parts[number].add(name)
+        filled[number] += sizes[name]
+    return [part for part in parts if part]
 
 
 def _shared(text: str) -> str:

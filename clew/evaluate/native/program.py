@@ -183,7 +183,7 @@ class Program:
             else:
                 self._call_part(inner, each, passed)
         inner.ret()
-        self.run_chunks(self.e, self.module.add(inner), context, members[0].chunks)
+        self.run_chunks(self.e, self.module.add(inner, quick=True), context, members[0].chunks)
 
     def _call_part(self, inner: Emitter, call: Call, passed: Mapping[str, str]) -> None:
         """Call a kernel for the part of its outermost loop that a chunk stands for."""

@@ -102,4 +102,4 @@ class Sections:
         if not e.loops and e.length > _LONG:
             # Every instruction runs once: what there is to optimise is in the kernels.
             e.attributes = "nounwind optnone noinline"
-        return self._program.module.add(e)
+        return self._program.module.add(e, quick=not e.loops)

@@ -99,14 +99,20 @@ class Library:
 class Unit:
     """What becomes one library: the texts of its modules, and the functions that others call.
 
-    Entry points must not have internal linkage. Levels: 3: loops and straight-line code are made
+    Entry points must not have internal linkage. Levels, one for all texts or one for each: 3: loops and straight-line code are made
     vectors; 2: loops only, not interleaved, in half the time; 1: no vectors, registers allocated
     well; 0: as quickly as possible.
     """
 
     texts: tuple[str, ...]
     entry_points: tuple[str, ...]
-    level: int = 3
+    level: int | tuple[int, ...] = 3
+
+    @property
+    def tasks(self) -> list[tuple[str, int]]:
+        """Each text, and the level at which it is compiled."""
+        levels = self.level if isinstance(self.level, tuple) else (self.level,) * len(self.texts)
+        return list(zip(self.texts, levels, strict=True))
 
 
 @final
@@ -141,7 +147,7 @@ def codes(units: Sequence[Unit]) -> list[Code]:
     keys = [cache.key(*unit.texts, *described, str(unit.level)) for unit in units]
     found = [cache.load(key) for key in keys]
     missing = [unit for unit, code in zip(units, found, strict=True) if code is None]
-    made = iter(_object_codes([(text, unit.level) for unit in missing for text in unit.texts]))
+    made = iter(_object_codes([task for unit in missing for task in unit.tasks]))
     result = []
     for unit, key, code in zip(units, keys, found, strict=True):
         if code is None:
@@ -217,7 +223,7 @@ def assembly(text: str, level: int = 3) -> str:
 def _object_codes(tasks: Sequence[tuple[str, int]]) -> list[bytes]:
     """Compile texts at their levels, on several threads if there are several."""
     found: list[Any] = [None] * len(tasks)
-    order = iter(sorted(range(len(tasks)), key=lambda number: -len(tasks[number][0])))
+    order = iter(sorted(range(len(tasks)), key=lambda number: -_length(*tasks[number])))
 
     def work(worker: int) -> None:
         for number in order:
@@ -242,6 +248,11 @@ def _object_codes(tasks: Sequence[tuple[str, int]]) -> list[bytes]:
         if isinstance(each, Exception):
             raise each
     return found
+
+
+def _length(text: str, level: int) -> int:
+    """Return about how long a text takes: several times as long where vectors are looked for."""
+    return len(text) * (4 if level >= 2 else 1)
 
 
 def _emitted(text: str, level: int, worker: int) -> bytes:

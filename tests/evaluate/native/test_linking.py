@@ -32,7 +32,7 @@ def chain(count: int) -> Module:
 
 
 def test_a_small_module_stays_whole() -> None:
-    assert chain(3).parts() == (chain(3).text(),)
+    assert chain(3).parts() == ((chain(3).text(), False),)
 
 
 def test_parts_call_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_parts_call_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_parts_hold_each_function_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PART", 10)
     made = chain(20)
-    lines = "\n".join(made.parts()).splitlines()
+    lines = "\n".join(text for text, _ in made.parts()).splitlines()
     for number in range(21):
         assert sum(line.startswith("define") and f"@f{number}(" in line for line in lines) == 1
 
