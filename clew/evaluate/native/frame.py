@@ -17,6 +17,7 @@ from clew.evaluate.native.affine import Affine, Index, linear, strides_of
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Value
 from clew.evaluate.native.joint import MOST, Joint, Ready
 from clew.evaluate.native.kernel import Call, Kernel, Partial
+from clew.evaluate.native.module import QUICK
 from clew.evaluate.native.parking import Parked, lasts, parked
 from clew.evaluate.native.passing import Passing
 from clew.evaluate.native.regions import Region
@@ -478,7 +479,7 @@ class Frame:
             if not quick:
                 element(loops.enter_context(e.loop(0, last)))
         e.ret()
-        symbol = module.add(e, quick)
+        symbol = module.add(e, QUICK if quick else None)
         self.e.line(f"call void {symbol}({', '.join(writer.arguments)})")
 
     # --- kernels -------------------------------------------------------------------------
@@ -568,7 +569,7 @@ class Frame:
             with e.loop(0, size) as place:
                 element(place)
         e.ret()
-        symbol = module.add(e, quick)
+        symbol = module.add(e, QUICK if quick else None)
         start = self.e.address(target.pointer, target.dtype, target.offset)
         self.e.line(f"call void {symbol}(ptr {start}, ptr {scratch.pointer})")
 

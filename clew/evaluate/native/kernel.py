@@ -15,6 +15,7 @@ from typing import Any
 from clew.core.graph import Atom, Equation, Var
 from clew.evaluate.native.affine import Affine, Index, Term, linear, strides_of
 from clew.evaluate.native.emitter import BOOL, INT64, Aside, Emitter, Slot, Value
+from clew.evaluate.native.module import QUICK
 from clew.evaluate.native.regions import Access, Region
 from clew.evaluate.native.schedule import Step
 from clew.evaluate.native.spaces import (
@@ -254,7 +255,7 @@ class Kernel:
         self.e.ret()
         if chunks > 1:
             self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
-        symbol = self.e.module.add(self.e, self.quick)
+        symbol = self.e.module.add(self.e, QUICK if self.quick else None)
         return Call(symbol, self._arguments, extent, chunks, self._partials, bounds)
 
     def _point(self, equation: Equation) -> None:
@@ -376,7 +377,12 @@ class Kernel:
         return bounds
 
     def _nest(
-        self, groups: Sequence[_Group], body: Aside, chunks: int, cuts: Sequence[int], level: int = 0
+        self,
+        groups: Sequence[_Group],
+        body: Aside,
+        chunks: int,
+        cuts: Sequence[int],
+        level: int = 0,
     ) -> None:
         """Write the loops, what reductions begin and end with, and the body in the middle."""
         if level == len(groups):
@@ -395,9 +401,11 @@ class Kernel:
             self._nest(groups, body, chunks, cuts, level + 1)
 
         own = cuts if level == 0 else (group.extent,)
-        if last:
-            self.quick = self._wanted(groups) and vector_loop(self.e, *limits, inside, own)
-        if not (last and self.quick):
+        # Unrolled, what a short loop adds to again and again stays in registers.
+        again = group.extent <= _SHORT and any(each.terms for each in self._reductions)
+        wide = last and self._wanted(groups) and vector_loop(self.e, *limits, inside, own, again)
+        self.quick = self.quick or (wide and not again)
+        if not wide:
             metadata = self._hints(group) if last else ""
             with self.e.loop(*limits, metadata=metadata) as counter:
                 inside(counter)
@@ -406,13 +414,7 @@ class Kernel:
                 self._end(reduction, groups)
 
     def _wanted(self, groups: Sequence[_Group]) -> bool:
-        """Say whether vectors are better written here than found by LLVM.
-
-        LLVM keeps in registers what a short loop adds to again and again, and puts small kernels
-        into the loop that calls them.
-        """
-        if groups[-1].extent <= _SHORT and any(each.terms for each in self._reductions):
-            return False
+        """Say whether vectors are to be written here: LLVM puts small kernels into loops."""
         small = math.prod(group.extent for group in groups) < _SMALL
         return not (small and self._frame.e.depth)
 

@@ -24,7 +24,7 @@ def linked(module: Module, entry_points: Sequence[str], level: int = 3) -> Libra
     """
     units = [unit for name, unit in module.required.items() if name not in _shared]
     parts = module.parts()
-    levels = tuple(min(level, 1) if quick else level for _, quick in parts)
+    levels = tuple(level if own is None else min(level, own) for _, own in parts)
     own = Unit(tuple(text for text, _ in parts), tuple(entry_points), levels)
     *others, code = codes([*units, own])
     for unit, each in zip(units, others, strict=True):

@@ -19,6 +19,11 @@ _PART = 300
 """Lines from which a part of a module is worth a thread of its own."""
 _MOST_PARTS = 8
 
+QUICK = 1
+"""The level of functions in which LLVM has no vectors to find."""
+PLAIN = 0
+"""The level of functions whose every instruction runs once."""
+
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 INT32 = np.dtype(np.int32)
@@ -94,7 +99,7 @@ class Module:
 
     def __init__(self) -> None:
         self._functions: dict[str, str] = {}
-        self._quick: set[str] = set()
+        self._levels: dict[str, int | None] = {}
         self._by_text: dict[str, str] = {}
         self._globals: dict[str, str] = {}
         self._declared: dict[str, str] = {}
@@ -136,17 +141,16 @@ class Module:
             self._nodes[text] = name
         return name
 
-    def add(self, function: Emitter, quick: bool = False) -> str:
+    def add(self, function: Emitter, level: int | None = None) -> str:
         """Add a finished function; one with the same text is shared. Return its symbol.
 
-        LLVM does not look for vectors in what is ``quick``.
+        It is compiled at a level of its own (see :class:`Unit`), or at that of the module.
         """
-        return self.add_text(function.name, function.text(), quick)
+        return self.add_text(function.name, function.text(), level)
 
-    def add_text(self, name: str, text: str, quick: bool = False) -> str:
+    def add_text(self, name: str, text: str, level: int | None = None) -> str:
         """Add a function written by hand, in which its own name is ``@NAME``."""
-        if quick:
-            self._quick.add(name)
+        self._levels[name] = level
         known = self._by_text.get(text)
         if known is None:
             known = name
@@ -170,22 +174,23 @@ class Module:
         """Return the whole module as LLVM reads it."""
         return self._text(self._functions)
 
-    def parts(self) -> tuple[tuple[str, bool], ...]:
+    def parts(self) -> tuple[tuple[str, int | None], ...]:
         """Return the module in several texts of like length, to be compiled at the same time.
 
-        With each, whether all that it holds is quick. How many there are does not depend on the
-        machine, since what is compiled together may be inlined and then rounded otherwise.
+        With each, the level of its functions. How many there are does not depend on the machine,
+        since what is compiled together may be inlined and then rounded otherwise.
         """
         sizes = {name: text.count("\n") for name, text in self._functions.items()}
-        groups = [[name for name in sizes if (name in self._quick) == quick] for quick in (False, True)]
-        if sum(sizes.values()) < _PART and not groups[1]:
-            return ((self.text(), False),)
+        levels = dict.fromkeys(self._levels[name] for name in sizes)
+        if len(levels) == 1 and sum(sizes.values()) < 2 * _PART:
+            return ((self.text(), next(iter(levels))),)
         shared = {name: _shared(text) for name, text in self._functions.items()}
         found = []
-        for quick, names in enumerate(groups):
-            for part in _of_like_length({name: sizes[name] for name in names}):
-                functions = {name: shared[name] for name in self._functions if name in part}
-                found.append((self._text(functions), bool(quick)))
+        for level in levels:
+            own = {name: size for name, size in sizes.items() if self._levels[name] == level}
+            for part in _of_like_length(own):
+                functions = {name: shared[name] for name in own if name in part}
+                found.append((self._text(functions), level))
         return tuple(found)
 
     def _text(self, functions: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from clew.evaluate.native.arena import Arena
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Module, Value
 from clew.evaluate.native.frame import Frame
 from clew.evaluate.native.kernel import Call
+from clew.evaluate.native.module import QUICK
 from clew.evaluate.native.multiply import Part
 from clew.evaluate.native.opaque import write_opaque
 from clew.evaluate.native.schedule import length_of
@@ -183,7 +184,7 @@ class Program:
             else:
                 self._call_part(inner, each, passed)
         inner.ret()
-        self.run_chunks(self.e, self.module.add(inner, quick=True), context, members[0].chunks)
+        self.run_chunks(self.e, self.module.add(inner, QUICK), context, members[0].chunks)
 
     def _call_part(self, inner: Emitter, call: Call, passed: Mapping[str, str]) -> None:
         """Call a kernel for the part of its outermost loop that a chunk stands for."""

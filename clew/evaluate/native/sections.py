@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from clew.evaluate.native.emitter import BOOL, Emitter, Value
+from clew.evaluate.native.module import PLAIN, QUICK
 
 SECTION = 4000
 """Instructions, as ``length_of`` counts them, from which a program is cut."""
@@ -99,7 +100,6 @@ class Sections:
     def add(self, e: Emitter) -> str:
         """Add a finished function to the module; return its symbol."""
         self._define_names(e)
-        if not e.loops and e.length > _LONG:
-            # Every instruction runs once: what there is to optimise is in the kernels.
-            e.attributes = "nounwind optnone noinline"
-        return self._program.module.add(e, quick=not e.loops)
+        # Without loops, what there is to optimise is in the kernels.
+        level = None if e.loops else PLAIN if e.length > _LONG else QUICK
+        return self._program.module.add(e, level)

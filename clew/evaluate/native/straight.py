@@ -32,10 +32,25 @@ _LOAD = re.compile(rf"load {_KIND}, ptr (%[\w.]+)")
 _STORE = re.compile(rf"  store {_KIND} (\S+), ptr (%[\w.]+)")
 _BRANCH = re.compile(r"  br i1 (\S+), label %(\w+), label %(\w+)")
 _INTRINSICS = frozenset(
-    "fma fabs sqrt copysign floor ceil trunc rint nearbyint roundeven round minimum maximum minnum "
-    "maxnum smax smin umax umin abs".split()
+    ["abs", "ceil", "copysign", "fabs", "floor", "fma", "maximum", "maxnum", "minimum", "minnum"]
+    + ["nearbyint", "rint", "round", "roundeven", "smax", "smin", "sqrt", "trunc", "umax", "umin"]
 )
-_GATHERED = frozenset("fadd fmul add mul or and maximum minimum smax smin umax umin".split())
+_GATHERED = frozenset(
+    [
+        "add",
+        "and",
+        "fadd",
+        "fmul",
+        "maximum",
+        "minimum",
+        "mul",
+        "or",
+        "smax",
+        "smin",
+        "umax",
+        "umin",
+    ]
+)
 """Operations by which a place may change from one iteration to the next."""
 
 
@@ -189,7 +204,9 @@ class _Reader:
             operands, last = operands[:1], ", " + " ".join(operands[1])
         self._expect(all(own == kind for own, _ in operands))
         places = ", ".join(f"{{t{i}}} {{{i}}}" for i in range(len(operands)))
-        self._value_of(name, kind, operands, f"call {flags}{{t}} @llvm.{which}.{{s}}({places}{last})")
+        self._value_of(
+            name, kind, operands, f"call {flags}{{t}} @llvm.{which}.{{s}}({places}{last})"
+        )
 
     def _value_of(
         self, name: str, kind: str, operands: Sequence[tuple[str, str]], form: str
@@ -253,7 +270,6 @@ class _Reader:
     def _expect(condition: bool) -> None:
         if not condition:
             raise NotStraight
-
 
 
 def _operand(text: str) -> tuple[str, str]:

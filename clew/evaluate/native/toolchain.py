@@ -99,9 +99,9 @@ class Library:
 class Unit:
     """What becomes one library: the texts of its modules, and the functions that others call.
 
-    Entry points must not have internal linkage. Levels, one for all texts or one for each: 3: loops and straight-line code are made
-    vectors; 2: loops only, not interleaved, in half the time; 1: no vectors, registers allocated
-    well; 0: as quickly as possible.
+    Entry points must not have internal linkage. Levels, one for all texts or one for each: 3:
+    loops and straight-line code are made vectors; 2: loops only, not interleaved, in half the time;
+    1: no vectors, registers allocated well; 0: as quickly as possible.
     """
 
     texts: tuple[str, ...]
@@ -186,6 +186,7 @@ def _target() -> Target:
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
+        llvm.initialize_native_asmparser()
         llvm.check_jit_execution()
         version = ".".join(str(part) for part in llvm.llvm_version_info)
         features = llvm.get_host_cpu_features().flatten()

@@ -22,8 +22,11 @@ _MOST_LANES = 16
 """Lanes for which rare cases have functions."""
 _MASKS = 32
 """Bytes in the vectors of machines that load and store under masks."""
-_COPIES = ((10, 4), (28, 2))
+_COPIES = ((10, 4), (20, 2))
 """How many vectors a turn of the loop does, for bodies of so many instructions at most."""
+_ALL = "splat (i1 true)"
+_NEAR = 4
+"""Elements apart up to which those between are worth loading too."""
 _MOST_PIECES = 2
 _SHORT = 64
 """Length up to which the end of a loop is always done in pieces."""
@@ -47,17 +50,19 @@ def vector_loop(
     stop: Value | int,
     body: Callable[[Value], None],
     cuts: Sequence[int] = (),
+    unrolled: bool = False,
 ) -> bool:
     """Write a loop for several elements at once, if that can be done here; say whether it was.
 
     ``body`` writes what is done for a counter. ``cuts`` are numbers that the loop's length is a
-    multiple of a vector with, if they all are; none of a loop whose length is not known.
+    multiple of a vector with, if they all are; none of a loop whose length is not known. A loop of
+    known length may be ``unrolled``.
     """
     counter = Value(INT64, e.fresh("i"))
     with e.aside() as inside:
         body(counter)
     known = stop if isinstance(stop, int) and start == 0 else None
-    wide = widened(tuple(inside.lines), counter.name, host(), known)
+    wide = widened(tuple(inside.lines), counter.name, host(), known, unrolled)
     if wide is None:
         return False
     whole = bool(cuts) and not any(cut % wide.lanes for cut in cuts)
@@ -103,7 +108,9 @@ class Wide:
 
 
 @functools.lru_cache(maxsize=512)
-def widened(lines: tuple[str, ...], counter: str, on: Host, extent: int | None) -> Wide | None:
+def widened(
+    lines: tuple[str, ...], counter: str, on: Host, extent: int | None, unrolled: bool = False
+) -> Wide | None:
     """Return a loop's body for several elements; None if it is better left to LLVM.
 
     Programs have many loops that are alike.
@@ -129,6 +136,8 @@ def widened(lines: tuple[str, ...], counter: str, on: Host, extent: int | None) 
     rare = any(each.what == "rare" for each in body.instructions)
     if not rare:
         wide.copies = next((copies for most, copies in _COPIES if length <= most), 1)
+    if unrolled:
+        wide.copies = 1 << 30
     if extent is not None:
         while wide.copies > 1 and wide.copies * wide.lanes > extent:
             wide.copies //= 2
@@ -164,13 +173,14 @@ def _classify(wide: Wide) -> None:
     for one in wide.body.instructions:
         names = [name for _, name in one.operands]
         if one.what == "store":
-            _side_by_side(wide, one, names[1])
+            if names[1] not in wide.strides:
+                raise _Narrow
+            _far_apart(wide, one, names[1])
         elif one.what == "load":
             if wide.same(names[0]) and _root(made, names[0]) in stored:
                 raise _Narrow
             if not wide.same(names[0]):
-                if names[0] in wide.strides:
-                    _side_by_side(wide, one, names[0])
+                _far_apart(wide, one, names[0])
                 wide.wide.add(one.name)
         elif one.what == "rare":
             wide.wide.add(one.name)
@@ -191,9 +201,10 @@ def _root(made: Mapping[str, Instruction], pointer: str) -> str:
     return pointer
 
 
-def _side_by_side(wide: Wide, one: Instruction, pointer: str) -> None:
-    """Refuse elements that do not follow each other in memory."""
-    if wide.strides.get(pointer) != SIZES[one.kind]:
+def _far_apart(wide: Wide, one: Instruction, pointer: str) -> None:
+    """Refuse elements a little apart: LLVM loads and stores those between with them."""
+    stride, size = wide.strides.get(pointer), SIZES[one.kind]
+    if stride is not None and stride != size and abs(stride) <= _NEAR * size:
         raise _Narrow
 
 
@@ -411,7 +422,9 @@ class Writer:
             condition = self._e.assign(f"and {bits} {condition}, {mask}")
         given = ", ".join(f"{self._vector(k)} {self._read(k, x, names)}" for k, x in rest)
         symbol = f"{one.form}.v{self._lanes}"
-        return self._e.assign(f"call {self._vector(one.kind)} @{symbol}({given}, {bits} {condition})")
+        return self._e.assign(
+            f"call {self._vector(one.kind)} @{symbol}({given}, {bits} {condition})"
+        )
 
     # --- memory ----------------------------------------------------------------------------
 
@@ -426,24 +439,41 @@ class Writer:
         pointer = names[one.operands[0][1]]
         align = SIZES[one.kind]
         suffix = f"v{self._lanes}{_suffix(one.kind)}"
-        if one.operands[0][1] in self._wide.wide:
-            many = self._vector("ptr")
+        nothing = f"{vector} zeroinitializer"
+        if self._wide.strides.get(one.operands[0][1]) != align:
+            many, pointer = self._vector("ptr"), self._every(one.operands[0][1], pointer)
             name = f"llvm.masked.gather.{suffix}.v{self._lanes}p0"
             e.module.declare(name, f"{vector} @{name}({many}, i32, {bits}, {vector})")
-            chosen = mask or "splat (i1 true)"
-            given = f"{many} {pointer}, i32 {align}, {bits} {chosen}, {vector} zeroinitializer"
+            given = (
+                f"{many} {pointer}, i32 {align}, {bits} {mask or _ALL}, {vector} zeroinitializer"
+            )
             return e.assign(f"call {vector} @{name}({given})")
         if not mask:
             return e.assign(f"load {vector}, ptr {pointer}, align {align}")
         name = f"llvm.masked.load.{suffix}.p0"
         e.module.declare(name, f"{vector} @{name}(ptr, i32, {bits}, {vector})")
-        given = f"ptr {pointer}, i32 {align}, {bits} {mask}, {vector} zeroinitializer"
+        given = f"ptr {pointer}, i32 {align}, {bits} {mask}, {nothing}"
         return e.assign(f"call {vector} @{name}({given})")
+
+    def _every(self, name: str, pointer: str) -> str:
+        """Return the addresses of all lanes."""
+        stride = self._wide.strides.get(name)
+        if stride is None:
+            return pointer
+        steps = ", ".join(f"i64 {i * stride}" for i in range(self._lanes))
+        return self._e.assign(f"getelementptr i8, ptr {pointer}, {self._vector('i64')} <{steps}>")
 
     def _store(self, one: Instruction, names: dict[str, str], mask: str) -> None:
         e, vector, bits = self._e, self._vector(one.kind), self._vector("i1")
         (kind, value), (_, where) = one.operands
         value, pointer, align = self._read(kind, value, names), names[where], SIZES[kind]
+        if self._wide.strides[where] != align:
+            many, pointer = self._vector("ptr"), self._every(where, pointer)
+            name = f"llvm.masked.scatter.v{self._lanes}{_suffix(kind)}.v{self._lanes}p0"
+            e.module.declare(name, f"void @{name}({vector}, {many}, i32, {bits})")
+            given = f"{vector} {value}, {many} {pointer}, i32 {align}, {bits} {mask or _ALL}"
+            e.line(f"call void @{name}({given})")
+            return
         if not mask:
             e.line(f"store {vector} {value}, ptr {pointer}, align {align}")
             return

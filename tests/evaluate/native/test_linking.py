@@ -32,7 +32,7 @@ def chain(count: int) -> Module:
 
 
 def test_a_small_module_stays_whole() -> None:
-    assert chain(3).parts() == ((chain(3).text(), False),)
+    assert chain(3).parts() == ((chain(3).text(), None),)
 
 
 def test_parts_call_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

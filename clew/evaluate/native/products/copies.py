@@ -37,13 +37,57 @@ def turns(stride: int, size: int, lanes: int) -> bool:
     return stride == 1 and lanes > 1 and 2 * size >= lanes
 
 
+def shared(panel: Panel) -> bool:
+    """Say whether a panel is copied by a function that all products share."""
+    (*outer, last) = panel.steps
+    whole = panel.right_column == 1 or turns(last.left, panel.depth, panel.lanes)
+    return whole and not outer
+
+
 def panel_copy(module: Module, panel: Panel) -> str:
     """Add the function ``(c = panel, a = B, counts...)`` that copies a panel."""
     counts = [f"n{i}" for i, step in enumerate(panel.steps) if step.count is None]
     parameters = " ".join(["c a", *counts])
     w = VectorEmitter(module, "panel", panel.dtype, parameters, "nounwind noinline")
-    _nest(w, panel, "%c", "%a", 0)
+    if shared(panel):
+        (step,) = panel.steps
+        turned = panel.right_column != 1
+        unit = _shared(panel.dtype, panel.lanes, panel.columns, panel.width, turned)
+        symbol = unit.entry_points[0]
+        for each in (*_needed(panel, turned), unit):
+            module.require(each)
+        module.declare(symbol, f"void @{symbol}(ptr, ptr, i64, i64)")
+        count = "%n0" if step.count is None else step.count
+        stride = panel.right_column if turned else step.left
+        w.e.line(f"call void @{symbol}(ptr %c, ptr %a, i64 {count}, i64 {stride})")
+    else:
+        _nest(w, panel, "%c", "%a", 0)
     return w.finish()
+
+
+def _needed(panel: Panel, turned: bool) -> tuple[Unit, ...]:
+    return (_square(panel.dtype, panel.lanes),) if turned else ()
+
+
+@functools.lru_cache(maxsize=256)
+def _shared(dtype: np.dtype, lanes: int, columns: int, width: int, turned: bool) -> Unit:
+    """Return ``(c = panel, a = B, n = rows, stride)``, where ``stride`` is that of B's rows.
+
+    Of its columns, if they are to be turned.
+    """
+    kind = "turned" if turned else "rows"
+    name = f"clew_{kind}_{columns}_{width}_{llvm_type(dtype)}_{lanes}"
+    module = Module()
+    w = VectorEmitter(module, name, dtype, "c a n stride", "nounwind", linkage="")
+    stride, count = Value(INT64, "%stride"), Value(INT64, "%n")
+    panel = Panel(dtype, lanes, columns, width, 1, (), 0)
+    if turned:
+        _copy_turned(w, panel, "%c", "%a", stride, count)
+    else:
+        with w.loop(0, count) as i:
+            _copy_row(w, panel, w.at("%c", i, width), w.at("%a", w.e.mul(i, stride)))
+    w.finish()
+    return Unit((module.text(),), (name,), level=1)
 
 
 def _nest(w: VectorEmitter, panel: Panel, c: str, a: str, level: int) -> None:
@@ -57,7 +101,8 @@ def _nest(w: VectorEmitter, panel: Panel, c: str, a: str, level: int) -> None:
         with w.loop(0, count) as i:
             _copy_row(w, panel, w.at(c, i, step.right), w.at(a, i, step.left))
     elif turns(step.left, panel.depth, panel.lanes):
-        _copy_turned(w, panel, c, a, step.right, count)
+        given = w.word(count) if isinstance(count, int) else count
+        _copy_turned(w, panel, c, a, w.word(panel.right_column), given)
     else:
         with w.loop(0, count) as i:
             _gather_row(w, panel, w.at(c, i, step.right), w.at(a, i, step.left))
@@ -81,22 +126,21 @@ def _gather_row(w: VectorEmitter, panel: Panel, c: str, a: str) -> None:
 
 
 def _copy_turned(
-    w: VectorEmitter, panel: Panel, c: str, a: str, row: int, count: Value | int
+    w: VectorEmitter, panel: Panel, c: str, a: str, stride: Value, count: Value
 ) -> None:
-    """Read columns as vectors, and turn squares of them in registers."""
-    lanes = panel.lanes
+    """Read columns, ``stride`` apart, as vectors, and turn squares of them in registers."""
+    lanes, row = panel.lanes, panel.width
     unit = _square(panel.dtype, lanes)
     square = unit.entry_points[0]
     w.e.module.require(unit)
     w.e.module.declare(square, f"void @{square}(ptr, ptr, i64, i64, i64, i64)")
-    given = w.word(count) if isinstance(count, int) else count
     with w.loop(0, panel.columns, lanes) as j:
         columns = w.least(w.minus(panel.columns, j), lanes)
-        to, source = w.at(c, j), w.at(a, j, panel.right_column)
-        with w.loop(0, given, lanes) as i:
-            depth = w.least(w.minus(given, i), lanes)
+        to, source = w.at(c, j), w.at(a, w.e.mul(j, stride))
+        with w.loop(0, count, lanes) as i:
+            depth = w.least(w.minus(count, i), lanes)
             pointers = f"ptr {w.at(to, i, row)}, ptr {w.at(source, i)}"
-            words = f"i64 {columns.name}, i64 {depth.name}, i64 {panel.right_column}, i64 {row}"
+            words = f"i64 {columns.name}, i64 {depth.name}, i64 {stride.name}, i64 {row}"
             w.e.line(f"call void @{square}({pointers}, {words})")
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from clew.evaluate.native.emitter import INT64, Module, Value
 from clew.evaluate.native.host import Host
+from clew.evaluate.native.products.assembly import outer_assembly, plain
 from clew.evaluate.native.products.contraction import Axis, Window, count
-from clew.evaluate.native.products.copies import Panel, Slab, panel_copy, slab_copy
+from clew.evaluate.native.products.copies import Panel, Slab, panel_copy, shared, slab_copy
 from clew.evaluate.native.products.kernels import (
     ADD,
     ASK,
@@ -45,6 +46,8 @@ class Emitted:
         To be called before, with other memory as C: what it writes there stands for B then.
     between : int
         Bytes of that memory.
+    simple : bool
+        Whether it is only loops around kernels in assembly, with nothing for LLVM to improve.
     """
 
     symbol: str
@@ -53,6 +56,7 @@ class Emitted:
     pieces: Pieces | None = None
     first: Emitted | None = None
     between: int = 0
+    simple: bool = False
 
     @property
     def stages(self) -> tuple[Emitted, ...]:
@@ -118,6 +122,7 @@ class Nest:
         high = min(plan.height, sum(many for _, many in plan.row_tiles))
         self.slab_bytes = high * self._slab_stride() * size if plan.slab else 0
         self._kernels: dict[tuple[int, int], str] = {}
+        self.simple = not (plan.slab or one.staged)
         copied = one.elements * size
         self.stage_bytes = -(-copied // 64) * 64 if one.staged else 0
 
@@ -150,18 +155,17 @@ class Nest:
             Step(step.count, step.right, flat)
             for step, flat in zip(self._steps, self._flat(width), strict=True)
         )
-        return panel_copy(
-            self.module,
-            Panel(
-                plan.contraction.dtype,
-                plan.lanes,
-                columns,
-                width,
-                plan.column.right,
-                steps,
-                self.depths[-1],
-            ),
+        panel = Panel(
+            plan.contraction.dtype,
+            plan.lanes,
+            columns,
+            width,
+            plan.column.right,
+            steps,
+            self.depths[-1],
         )
+        self.simple = self.simple and shared(panel)
+        return panel_copy(self.module, panel)
 
     def _slab_strides(self) -> tuple[int, list[int]]:
         """The row stride and the summed indices' strides in the copy of A."""
@@ -219,6 +223,10 @@ class Nest:
             self.host.fma,
         )
         write = inner_kernel if plan.inside else outer_kernel
+        if not plan.inside and plain(tile, self.host):
+            write = outer_assembly
+        else:
+            self.simple = False
         symbol = write(self.module, tile, "nounwind noinline")
         self._kernels[rows, columns] = symbol
         return symbol
@@ -521,4 +529,6 @@ def emit_plan(module: Module, plan: Plan, host: Host, name: str) -> Emitted:
     ranges, _ = ranges_of(w, plan, Value(INT64, "%chunk"))
     operands = ("%b", "%a") if one.exchanged else ("%a", "%b")
     nest.emit(Place("%c", *operands), ranges)
-    return Emitted(w.finish(), plan.chunks, nest.scratch, pieces(plan, not nest.overlaps))
+    symbol = w.finish()
+    own = pieces(plan, not nest.overlaps)
+    return Emitted(symbol, plan.chunks, nest.scratch, own, simple=nest.simple)

@@ -237,14 +237,22 @@ def _walk_vectors(
 
 def _fetch_result(w: VectorEmitter, tile: Tile) -> None:
     """Ask for the lines of the result before they are needed, if there is time for it."""
-    if tile.result_column != 1 or tile.depth < _DEPTH:
-        return
-    line = 64 // tile.dtype.itemsize
     w.e.module.declare("llvm.prefetch.p0", "void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-    for r in range(tile.rows):
-        for start in range(0, tile.columns, line):
-            where = w.at("%c", r * tile.result_row + start)
-            w.e.line(f"call void @llvm.prefetch.p0(ptr {where}, i32 1, i32 3, i32 1)")
+    for offset in fetched_lines(tile):
+        where = w.at("%c", offset)
+        w.e.line(f"call void @llvm.prefetch.p0(ptr {where}, i32 1, i32 3, i32 1)")
+
+
+def fetched_lines(tile: Tile) -> list[int]:
+    """Return where the lines of the result are that arrive while the tile is computed."""
+    if tile.result_column != 1 or tile.depth < _DEPTH:
+        return []
+    line = 64 // tile.dtype.itemsize
+    return [
+        r * tile.result_row + start
+        for r in range(tile.rows)
+        for start in range(0, tile.columns, line)
+    ]
 
 
 # --- writing the result ------------------------------------------------------------------

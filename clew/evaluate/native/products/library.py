@@ -72,7 +72,7 @@ def _unit(write: Callable[[Module], Emitted], level: int) -> tuple[Emitted, tupl
     own = re.escape(emitted.symbol)
     text = re.sub(rf"define internal void {own}\(", f"define void {emitted.symbol}(", text)
     text = re.sub(rf"{own}(?=[^\w.])", f"@{name}", text)
-    unit = Unit((text,), (name,), level)
+    unit = Unit((text,), (name,), 0 if emitted.simple else level)
     return replace(emitted, symbol=f"@{name}"), (*module.required.values(), unit)
 
 
