@@ -31,26 +31,10 @@ _ADDRESS = re.compile(r"getelementptr inbounds (\[(\d+) x i8\]|\w+), ptr (\S+), 
 _LOAD = re.compile(rf"load {_KIND}, ptr (%[\w.]+)")
 _STORE = re.compile(rf"  store {_KIND} (\S+), ptr (%[\w.]+)")
 _BRANCH = re.compile(r"  br i1 (\S+), label %(\w+), label %(\w+)")
-_INTRINSICS = frozenset(
-    ["abs", "ceil", "copysign", "fabs", "floor", "fma", "maximum", "maxnum", "minimum", "minnum"]
-    + ["nearbyint", "rint", "round", "roundeven", "smax", "smin", "sqrt", "trunc", "umax", "umin"]
-)
-_GATHERED = frozenset(
-    [
-        "add",
-        "and",
-        "fadd",
-        "fmul",
-        "maximum",
-        "minimum",
-        "mul",
-        "or",
-        "smax",
-        "smin",
-        "umax",
-        "umin",
-    ]
-)
+_ROUNDING = frozenset(["ceil", "floor", "nearbyint", "rint", "round", "roundeven", "trunc"])
+_CHOOSING = frozenset(["maximum", "minimum", "smax", "smin", "umax", "umin"])
+_INTRINSICS = _ROUNDING | _CHOOSING | {"abs", "copysign", "fabs", "fma", "maxnum", "minnum", "sqrt"}
+_GATHERED = _CHOOSING | {"add", "and", "fadd", "fmul", "mul", "or"}
 """Operations by which a place may change from one iteration to the next."""
 
 

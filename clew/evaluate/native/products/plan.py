@@ -121,7 +121,7 @@ def make_plan(contraction: Contraction, host: Host, wanted: int | None = None) -
         best = next(plan for plan in plans if plan.cost == least)
         return replace(best, extra=_extra(best, host, best.parts, {}))
     near = sorted((plan for plan in plans if plan.cost <= 1.2 * least), key=lambda p: p.cost)
-    return min((in_parts(plan, host, wanted) for plan in near[:8]), key=lambda pair: pair[0])[1]
+    return min((in_parts(plan, host, wanted) for plan in near[:4]), key=lambda pair: pair[0])[1]
 
 
 def _side_by_side(one: Contraction) -> bool:
