@@ -24,7 +24,9 @@ from clew.evaluate.native.module import (
     INT64,
     UINT64,
     Aside,
+    Mark,
     Module,
+    Passage,
     Slot,
     Value,
     literal,
@@ -143,6 +145,21 @@ class Emitter(NumpyRules):
         self.start(part.first)
         self._lines += part.lines
         self._label = part.last
+
+    def mark(self) -> Mark:
+        """Return how far the function is written."""
+        return Mark(len(self._lines), len(self._entry), self._count, self._label)
+
+    def since(self, mark: Mark) -> Passage:
+        """Return what has been written since."""
+        lines, entry = self._lines[mark.lines :], self._entry[mark.entry :]
+        return Passage(tuple(lines), tuple(entry), self._count, self._label)
+
+    def again(self, passage: Passage) -> None:
+        """Write what was written before in a function that had the same names until then."""
+        self._lines += passage.lines
+        self._entry += passage.entry
+        self._count, self._label = passage.names, passage.label
 
     @staticmethod
     def type_of(value: Value) -> str:

@@ -24,7 +24,6 @@ from clew.evaluate.native.regions import Region
 from clew.evaluate.native.schedule import Step, schedule
 from clew.evaluate.native.spaces import (
     OutOfRange,
-    combined,
     in_registers,
     is_view,
     kind_of,
@@ -549,27 +548,9 @@ class Frame:
 
     def _combine(self, partial: Partial) -> None:
         """Add up what the chunks left, in their order."""
-        space, target, scratch = partial.space, partial.target, partial.scratch
+        target, scratch = partial.target, partial.scratch
         assert target.contiguous
-        size = math.prod(target.shape)
-        module = self.program.module
-        pointers = [("ptr", "target", "noalias"), ("ptr", "scratch", "noalias")]
-        e = Emitter(module, module.fresh("combine"), pointers)
-
-        def element(place: Value) -> None:
-            total = e.load("%scratch", space.dtype, place)
-            for chunk in range(1, partial.chunks):
-                other = e.add(place, e.constant(INT64, size * chunk))
-                term = e.load("%scratch", space.dtype, other)
-                total = combined(e, space.operation, total, term)
-            e.store("%target", total, place)
-
-        quick = vector_loop(e, 0, size, element)
-        if not quick:
-            with e.loop(0, size) as place:
-                element(place)
-        e.ret()
-        symbol = module.add(e, QUICK if quick else None)
+        symbol = self.program.combining(partial)
         start = self.e.address(target.pointer, target.dtype, target.offset)
         self.e.line(f"call void {symbol}(ptr {start}, ptr {scratch.pointer})")
 

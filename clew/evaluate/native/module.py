@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -253,3 +254,25 @@ class Aside:
     def __init__(self, first: str) -> None:
         self.first = self.last = first
         self.lines: list[str] = []
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a function is written: lines, lines at the entry, names, the block."""
+
+    lines: int
+    entry: int
+    names: int
+    label: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A part of a function, and the number of names and the block with which it ends."""
+
+    lines: tuple[str, ...]
+    entry: tuple[str, ...]
+    names: int
+    label: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,17 +23,18 @@ from clew.core.types import Type, type_of
 from clew.evaluate.native.arena import Arena
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Module, Value
 from clew.evaluate.native.frame import Frame
-from clew.evaluate.native.kernel import Call
+from clew.evaluate.native.kernel import Call, Partial
 from clew.evaluate.native.module import QUICK
 from clew.evaluate.native.multiply import Part
 from clew.evaluate.native.opaque import write_opaque
 from clew.evaluate.native.schedule import length_of
 from clew.evaluate.native.sections import SECTION, Sections
-from clew.evaluate.native.spaces import OutOfRange, in_registers
+from clew.evaluate.native.spaces import OutOfRange, combined, in_registers
 from clew.evaluate.native.storage import Memory, Registers, Splat, contiguous
 from clew.evaluate.native.tapes import HEADER, HEADER_SIZE, ZeroTape
 from clew.evaluate.native.threads import workers
 from clew.evaluate.native.toolchain import Library
+from clew.evaluate.native.wide import vector_loop
 
 if TYPE_CHECKING:
     from clew.evaluate.native.notes import Notes
@@ -66,6 +68,7 @@ class Program:
         self._outputs = [atom.type for atom in graph.outputs]
         self._sections = Sections(self, _clocked(notes) or length_of(graph) <= SECTION)
         self.e = self._sections.begun()
+        self._combining: dict[Any, str] = {}
         self._headers = 0
         self._scratch = 0
         self.workers = workers()
@@ -185,6 +188,31 @@ class Program:
                 self._call_part(inner, each, passed)
         inner.ret()
         self.run_chunks(self.e, self.module.add(inner, QUICK), context, members[0].chunks)
+
+    def combining(self, partial: Partial) -> str:
+        """Return ``(target, scratch)``, which adds up what chunks left one after the other."""
+        space, size = partial.space, math.prod(partial.target.shape)
+        key = (space.dtype, space.operation, size, partial.chunks)
+        if key not in self._combining:
+            module = self.module
+            pointers = [("ptr", "target", "noalias"), ("ptr", "scratch", "noalias")]
+            e = Emitter(module, module.fresh("combine"), pointers)
+
+            def element(place: Value) -> None:
+                total = e.load("%scratch", space.dtype, place)
+                for chunk in range(1, partial.chunks):
+                    other = e.add(place, e.constant(INT64, size * chunk))
+                    term = e.load("%scratch", space.dtype, other)
+                    total = combined(e, space.operation, total, term)
+                e.store("%target", total, place)
+
+            quick = vector_loop(e, 0, size, element)
+            if not quick:
+                with e.loop(0, size) as place:
+                    element(place)
+            e.ret()
+            self._combining[key] = module.add(e, QUICK if quick else None)
+        return self._combining[key]
 
     def _call_part(self, inner: Emitter, call: Call, passed: Mapping[str, str]) -> None:
         """Call a kernel for the part of its outermost loop that a chunk stands for."""

@@ -10,12 +10,13 @@ Compare R. Karrenberg, "Automatic SIMD Vectorization of SSA-based Control Flow G
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from clew.evaluate.native.emitter import INT64, Emitter, Value
 from clew.evaluate.native.host import Host, host
+from clew.evaluate.native.module import Passage
 from clew.evaluate.native.straight import SIZES, Gathered, Instruction, Straight, read
 
 _MOST_LANES = 16
@@ -44,6 +45,11 @@ _NEUTRAL = {
 _BITS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}
 
 
+_known: dict[Any, tuple[Passage, dict[str, str]]] = {}
+"""Loops that have been written, with what they declare: programs have many that are alike."""
+_MOST_KNOWN = 512
+
+
 def vector_loop(
     e: Emitter,
     start: Value | int,
@@ -62,11 +68,25 @@ def vector_loop(
     with e.aside() as inside:
         body(counter)
     known = stop if isinstance(stop, int) and start == 0 else None
-    wide = widened(tuple(inside.lines), counter.name, host(), known, unrolled)
-    if wide is None:
-        return False
-    whole = bool(cuts) and not any(cut % wide.lanes for cut in cuts)
-    Writer(e, wide).write(start, stop, whole)
+    lines, mark = tuple(inside.lines), e.mark()
+    limits = tuple(x if isinstance(x, int) else x.name for x in (start, stop))
+    key = (lines, counter.name, limits, tuple(cuts), unrolled, host(), mark.names, mark.label)
+    found = _known.get(key)
+    if found is None:
+        wide = widened(lines, counter.name, host(), known, unrolled)
+        if wide is None:
+            return False
+        whole = bool(cuts) and not any(cut % wide.lanes for cut in cuts)
+        writer = Writer(e, wide)
+        writer.write(start, stop, whole)
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[key] = e.since(mark), writer.declared
+    else:
+        passage, declared = found
+        e.again(passage)
+        for name, signature in declared.items():
+            e.module.declare(name, signature)
     return True
 
 
@@ -107,14 +127,10 @@ class Wide:
         return name not in self.strides and name not in self.wide
 
 
-@functools.lru_cache(maxsize=512)
 def widened(
     lines: tuple[str, ...], counter: str, on: Host, extent: int | None, unrolled: bool = False
 ) -> Wide | None:
-    """Return a loop's body for several elements; None if it is better left to LLVM.
-
-    Programs have many loops that are alike.
-    """
+    """Return a loop's body for several elements; None if it is better left to LLVM."""
     if on.vector < _MASKS:
         return None
     body = read(lines)
@@ -250,6 +266,8 @@ class Writer:
         self._e = e
         self._wide = wide
         self._lanes = wide.lanes
+        self.declared: dict[str, str] = {}
+        """Outside functions that the loop calls."""
         self._ahead: list[str] = []
         """Instructions before the loop."""
         self._spread: dict[tuple[str, str], str] = {}
@@ -407,12 +425,16 @@ class Writer:
             self._declare(one, suffix)
         return e.assign(text)
 
+    def _declare_as(self, name: str, signature: str) -> None:
+        self.declared[name] = signature
+        self._e.module.declare(name, signature)
+
     def _declare(self, one: Instruction, suffix: str) -> None:
         """Declare an intrinsic for vectors; ``abs`` has one more operand."""
         vector = self._vector(one.kind)
         given = [vector] * len(one.operands) + (["i1"] if one.operation == "abs" else [])
         symbol = f"llvm.{one.operation}.{suffix}"
-        self._e.module.declare(symbol, f"{vector} @{symbol}({', '.join(given)})")
+        self._declare_as(symbol, f"{vector} @{symbol}({', '.join(given)})")
 
     def _rare(self, one: Instruction, names: dict[str, str], mask: str) -> str:
         (_, asked), *rest = one.operands
@@ -443,7 +465,7 @@ class Writer:
         if self._wide.strides.get(one.operands[0][1]) != align:
             many, pointer = self._vector("ptr"), self._every(one.operands[0][1], pointer)
             name = f"llvm.masked.gather.{suffix}.v{self._lanes}p0"
-            e.module.declare(name, f"{vector} @{name}({many}, i32, {bits}, {vector})")
+            self._declare_as(name, f"{vector} @{name}({many}, i32, {bits}, {vector})")
             given = (
                 f"{many} {pointer}, i32 {align}, {bits} {mask or _ALL}, {vector} zeroinitializer"
             )
@@ -451,7 +473,7 @@ class Writer:
         if not mask:
             return e.assign(f"load {vector}, ptr {pointer}, align {align}")
         name = f"llvm.masked.load.{suffix}.p0"
-        e.module.declare(name, f"{vector} @{name}(ptr, i32, {bits}, {vector})")
+        self._declare_as(name, f"{vector} @{name}(ptr, i32, {bits}, {vector})")
         given = f"ptr {pointer}, i32 {align}, {bits} {mask}, {nothing}"
         return e.assign(f"call {vector} @{name}({given})")
 
@@ -470,7 +492,7 @@ class Writer:
         if self._wide.strides[where] != align:
             many, pointer = self._vector("ptr"), self._every(where, pointer)
             name = f"llvm.masked.scatter.v{self._lanes}{_suffix(kind)}.v{self._lanes}p0"
-            e.module.declare(name, f"void @{name}({vector}, {many}, i32, {bits})")
+            self._declare_as(name, f"void @{name}({vector}, {many}, i32, {bits})")
             given = f"{vector} {value}, {many} {pointer}, i32 {align}, {bits} {mask or _ALL}"
             e.line(f"call void @{name}({given})")
             return
@@ -478,7 +500,7 @@ class Writer:
             e.line(f"store {vector} {value}, ptr {pointer}, align {align}")
             return
         name = f"llvm.masked.store.v{self._lanes}{_suffix(kind)}.p0"
-        e.module.declare(name, f"void @{name}({vector}, ptr, i32, {bits})")
+        self._declare_as(name, f"void @{name}({vector}, ptr, i32, {bits})")
         given = f"{vector} {value}, ptr {pointer}, i32 {align}, {bits} {mask}"
         e.line(f"call void @{name}({given})")
 
@@ -506,7 +528,7 @@ class Writer:
         text = made.form.format(x, y, t0=kind, t1=kind, t=kind, s=suffix)
         if text.startswith("call "):
             symbol = f"llvm.{made.operation}.{suffix}"
-            self._e.module.declare(symbol, f"{kind} @{symbol}({kind}, {kind})")
+            self._declare_as(symbol, f"{kind} @{symbol}({kind}, {kind})")
         return self._e.assign(text)
 
     def _across(self, gathered: Gathered, value: str) -> str:
@@ -515,12 +537,12 @@ class Writer:
         named = {"maximum": "fmaximum", "minimum": "fminimum"}.get(operation, operation)
         symbol = f"llvm.vector.reduce.{named}.v{self._lanes}{_suffix(kind)}"
         if operation in ("fadd", "fmul"):
-            self._e.module.declare(symbol, f"{kind} @{symbol}({kind}, {vector})")
+            self._declare_as(symbol, f"{kind} @{symbol}({kind}, {vector})")
             start = _neutral(gathered)
             return self._e.assign(
                 f"call reassoc {kind} @{symbol}({kind} {start}, {vector} {value})"
             )
-        self._e.module.declare(symbol, f"{kind} @{symbol}({vector})")
+        self._declare_as(symbol, f"{kind} @{symbol}({vector})")
         return self._e.assign(f"call {kind} @{symbol}({vector} {value})")
 
 

@@ -87,7 +87,7 @@ def _shared(dtype: np.dtype, lanes: int, columns: int, width: int, turned: bool)
         with w.loop(0, count) as i:
             _copy_row(w, panel, w.at("%c", i, width), w.at("%a", w.e.mul(i, stride)))
     w.finish()
-    return Unit((module.text(),), (name,), level=1)
+    return Unit((module.text(),), (name,), level=0 if turned else 1)
 
 
 def _nest(w: VectorEmitter, panel: Panel, c: str, a: str, level: int) -> None:
@@ -149,7 +149,8 @@ def _square(dtype: np.dtype, lanes: int) -> Unit:
     """Return ``(c = rows, a = columns, n = columns, m = depth, strides)``, which turns a square.
 
     Columns that are not there are the last one again; what that writes is never read, nor are
-    the rows beyond the depth. LLVM takes as long for it as for a product, so all share it.
+    the rows beyond the depth. LLVM takes longer for it than for a product, so all share it; and the
+    shuffles that it chooses when in a hurry are the faster ones.
     """
     name = f"clew_square_{lanes}_{llvm_type(dtype)}"
     module = Module()
@@ -165,7 +166,7 @@ def _square(dtype: np.dtype, lanes: int) -> Unit:
     for i, value in enumerate(transposed(w, square, lanes)):
         w.store(at("%c", w.word(i), "%row"), lanes, value)
     w.finish()
-    return Unit((module.text(),), (name,), level=1)
+    return Unit((module.text(),), (name,), level=0)
 
 
 def transposed(w: VectorEmitter, square: list[str], lanes: int) -> list[str]:

@@ -34,6 +34,8 @@ def evenly(one: Contraction, host: Host) -> Cut | None:
             cycles *= _FAR
         if cycles < best:
             best, found = cycles, cut
+        elif found is not None and cycles > _WORTH * best:
+            break  # smaller parts only get worse
     return found
 
 

@@ -106,6 +106,7 @@ class Plan:
         return a * b * c * d
 
 
+@lru_cache(maxsize=4096)
 def make_plan(contraction: Contraction, host: Host, wanted: int | None = None) -> Plan:
     """Return the cheapest plan found, in ``wanted`` chunks, or in as many as its work is worth."""
     ones = [contraction, contraction.swapped()]
