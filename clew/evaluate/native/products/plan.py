@@ -24,6 +24,10 @@ _PAGES = 64
 """So many pages can be read in turn without waiting for their addresses."""
 _CALL = 14.0
 """Cycles to enter and leave a kernel."""
+_DEPTHS = (1, 4)
+"""How many times what the first cache holds a kernel call may sum over."""
+_FROM_SECOND = 1.03
+"""How much slower a kernel is whose rows of B come from the second cache."""
 _STAGE = 1 << 20
 """Elements of the largest result that a worker may keep a copy of."""
 _CROWD = 1.15
@@ -171,7 +175,10 @@ def _outer_plans(one: Contraction, host: Host) -> Iterator[Plan]:
             for inner in _orders(one.inner):
                 for vectors in range(1, min(4, -(-column.size // lanes)) + 1):
                     for rows in _heights(row.size, _rows_for(vectors, host.registers)):
-                        yield _outer_plan(one, host, row, column, inner, lanes, rows, vectors)
+                        for deep in _DEPTHS:
+                            yield _outer_plan(
+                                one, host, row, column, inner, lanes, rows, vectors, deep
+                            )
 
 
 def _rows_for(vectors: int, registers: int) -> int:
@@ -202,11 +209,13 @@ def _outer_plan(
     lanes: int,
     rows: int,
     vectors: int,
+    deep: int,
 ) -> Plan:
     size = one.dtype.itemsize
     wide = vectors * lanes
-    # A tile's rows of B stay in the first cache while rows of A and of C pass by.
-    most = max(64, host.level1 * 3 // 2 // (wide * size))
+    # A tile's rows of B stay in the first cache while rows of A and of C pass by; or, where that is
+    # worth fewer passes over C, come from the second one.
+    most = max(64, deep * (host.level1 * 3 // 2 // (wide * size)))
     # Sums that are cut pass over the same operands once for each tap.
     level, block = _blocks(inner, most // 3 if one.windows else most)
     depth, total = block * count(inner[level + 1 :]), count(inner)
@@ -217,7 +226,7 @@ def _outer_plan(
     cost = _tiles_cost(row.size, rows, column.size, vectors, lanes, total, blocks)
     if not slab:
         cost *= _slow_rows(row, rows, inner[-1], host, size)
-    cost *= around_rows
+    cost *= around_rows * (1.0 if depth <= most // deep else _FROM_SECOND)
     turned = turns(inner[-1].right, inner[-1].size, lanes)
     each = 0.13 if column.right == 1 else 0.35 if turned else 1.2
     slow = _slow_columns(inner[level:], block, depth * column.size, wide * size, host, size, rows)
@@ -227,6 +236,9 @@ def _outer_plan(
         cost += around_rows * row.size * column.size * (2.0 + 6.0 * (blocks - 1))
     if slab:
         cost += count(one.rows) * total * 0.3
+    width = max(1, host.level2 // 2 // (depth * wide * size)) if panel else 1 << 40
+    cost += 2 * (blocks - 1) * _moved(count(one.rows) * column.size * size, host)
+    cost += (-(-tiles // width) - 1) * _moved(count(one.rows) * total * size, host)
     cost *= count(one.batch) * (count(one.columns) / max(1, column.size))
     return Plan(
         contraction=one,
@@ -241,11 +253,16 @@ def _outer_plan(
         block=block,
         panel=panel,
         slab=slab,
-        width=max(1, host.level2 // 2 // (depth * wide * size)) if panel else 1 << 40,
+        width=width,
         height=max(1, host.level2 // 4 // (depth * rows * size)),
         cost=cost + _stage_cost(one),
         copying=each if panel else 0.0,
     )
+
+
+def _moved(size: int, host: Host) -> float:
+    """Cycles to move so many bytes once more, if they are not near."""
+    return size / FAR if size > host.level2 // 2 else 0.0
 
 
 def _scattered(stride: int, last: Axis, size: int) -> bool:
