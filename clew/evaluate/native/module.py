@@ -5,6 +5,7 @@ Source: LLVM Language Reference Manual, version 22.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -166,6 +167,27 @@ class Module:
     def has(self, name: str) -> bool:
         """Say whether a function of this name was added."""
         return name in self._functions
+
+    def renamed(self, prefix: str) -> Module:
+        """Return a module of the same functions, whose names begin with a prefix.
+
+        Without metadata: it tells LLVM what not to do in loops that are left alone anyway.
+        """
+        found = Module()
+        found._declared = dict(self._declared)
+        names = "|".join(re.escape(name) for name in self._functions)
+        for name, text in self._functions.items():
+            text = re.sub(rf"@({names})\(", rf"@{prefix}.\1(", text)
+            text = re.sub(r", !llvm\.loop !\d+", "", text)
+            found._functions[f"{prefix}.{name}"] = text
+        return found
+
+    def take(self, other: Module, level: int) -> None:
+        """Add the functions of another module, which no other has by these names."""
+        for name, text in other._functions.items():
+            self._functions[name] = text
+            self._levels[name] = level
+        self._declared.update(other._declared)
 
     def require(self, unit: Unit) -> None:
         """Note that functions of this module call those of a unit compiled apart."""

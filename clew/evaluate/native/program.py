@@ -24,7 +24,7 @@ from clew.evaluate.native.arena import Arena
 from clew.evaluate.native.emitter import BOOL, INT64, Emitter, Module, Value
 from clew.evaluate.native.frame import Frame
 from clew.evaluate.native.kernel import Call, Partial
-from clew.evaluate.native.module import QUICK
+from clew.evaluate.native.module import PLAIN, QUICK
 from clew.evaluate.native.multiply import Part
 from clew.evaluate.native.opaque import write_opaque
 from clew.evaluate.native.schedule import length_of
@@ -187,7 +187,7 @@ class Program:
             else:
                 self._call_part(inner, each, passed)
         inner.ret()
-        self.run_chunks(self.e, self.module.add(inner, QUICK), context, members[0].chunks)
+        self.run_chunks(self.e, self.module.add(inner, PLAIN), context, members[0].chunks)
 
     def combining(self, partial: Partial) -> str:
         """Return ``(target, scratch)``, which adds up what chunks left one after the other."""

@@ -11,14 +11,12 @@ import re
 from typing import Any
 
 from clew.evaluate.native.emitter import BOOL, Emitter, Value
-from clew.evaluate.native.module import PLAIN, QUICK
+from clew.evaluate.native.module import PLAIN
 
 SECTION = 4000
 """Instructions, as ``length_of`` counts them, from which a program is cut."""
 _LINES = 8000
 """Instructions of a section."""
-_LONG = 500
-"""Instructions from which a function without loops is only translated, not optimised."""
 _NAME = re.compile(r"%(?:argument|arena|tape)\.\d+")
 _PARAMETERS = [
     ("ptr", "arguments", "noalias"),
@@ -101,5 +99,4 @@ class Sections:
         """Add a finished function to the module; return its symbol."""
         self._define_names(e)
         # Without loops, what there is to optimise is in the kernels.
-        level = None if e.loops else PLAIN if e.length > _LONG else QUICK
-        return self._program.module.add(e, level)
+        return self._program.module.add(e, None if e.loops else PLAIN)

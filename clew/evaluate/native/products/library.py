@@ -1,8 +1,9 @@
-"""Products compiled apart from the programs that call them, once for each shape.
+"""Products for the programs that call them.
 
-The kernels are vector code already, so LLVM has little to find: the short pipeline gives the same
-speed in half the time. And programs share them: a value and its gradient, a first and a second
-process (through the cache on disk).
+Loops around kernels in assembly are compiled with the program: there is nothing to improve. All
+other products are compiled apart, once for each shape. They are vector code already, so the short
+pipeline gives the same speed in half the time; and programs share them: a value and its gradient,
+a first and a second process (through the cache on disk).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import replace
 
 from clew.evaluate.native.emitter import Module
 from clew.evaluate.native.host import host
+from clew.evaluate.native.module import PLAIN
 from clew.evaluate.native.products.contraction import Contraction
 from clew.evaluate.native.products.convolution import (
     Convolution,
@@ -38,42 +40,49 @@ def product(module: Module, one: Contraction | Convolution, wanted: int | None =
 
     It is in ``wanted`` chunks, or in as many as its work is worth.
     """
-    emitted, units = _written(one, wanted)
+    emitted, units, own = _written(one, wanted)
     for unit in units:
         module.require(unit)
+    if own is not None:
+        module.take(own, PLAIN)
+        return emitted
     for each in emitted.stages:
         module.declare(each.symbol[1:], f"void {each.symbol}(ptr, ptr, ptr, ptr, i64)")
     return emitted
 
 
+_Written = tuple[Emitted, tuple[Unit, ...], Module | None]
+"""A product; what is compiled apart for it, in the order of loading; what is not."""
+
+
 @functools.lru_cache(maxsize=1024)
-def _written(
-    one: Contraction | Convolution, wanted: int | None
-) -> tuple[Emitted, tuple[Unit, ...]]:
-    """Return a product, and what has to be compiled for it, in the order of loading."""
+def _written(one: Contraction | Convolution, wanted: int | None) -> _Written:
     on = host()
     if isinstance(one, Contraction):
         plan = make_plan(one, on, wanted)
-        return _unit(lambda module: emit_plan(module, plan, on, "product"), 1)
+        return _apart(lambda module: emit_plan(module, plan, on, "product"), 1)
     way = _filtered(one)
     if way is None:
-        return _unit(lambda module: emit_convolution(module, one, on), _LEVEL)
-    first, units = _unit(lambda module: emit_first(module, way, on), _LEVEL)
-    last, more = _unit(lambda module: emit_last(module, way, on), _LEVEL)
-    return replace(last, first=first), (*units, *more)
+        return _apart(lambda module: emit_convolution(module, one, on), _LEVEL)
+    first, units, _ = _apart(lambda module: emit_first(module, way, on), _LEVEL)
+    last, more, _ = _apart(lambda module: emit_last(module, way, on), _LEVEL)
+    return replace(last, first=first), (*units, *more), None
 
 
-def _unit(write: Callable[[Module], Emitted], level: int) -> tuple[Emitted, tuple[Unit, ...]]:
+def _apart(write: Callable[[Module], Emitted], level: int) -> _Written:
     """Return a function under a name that follows from its text."""
     module = Module()
     emitted = write(module)
     text = module.text()
     name = f"clew_product_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    needed = tuple(module.required.values())
+    if emitted.simple:
+        renamed = module.renamed(name)
+        return replace(emitted, symbol=f"@{name}.{emitted.symbol[1:]}"), needed, renamed
     own = re.escape(emitted.symbol)
     text = re.sub(rf"define internal void {own}\(", f"define void {emitted.symbol}(", text)
     text = re.sub(rf"{own}(?=[^\w.])", f"@{name}", text)
-    unit = Unit((text,), (name,), 0 if emitted.simple else level)
-    return replace(emitted, symbol=f"@{name}"), (*module.required.values(), unit)
+    return replace(emitted, symbol=f"@{name}"), (*needed, Unit((text,), (name,), level)), None
 
 
 def _filtered(one: Convolution) -> Way | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -24,8 +24,6 @@ _PAGES = 64
 """So many pages can be read in turn without waiting for their addresses."""
 _CALL = 14.0
 """Cycles to enter and leave a kernel."""
-_DEPTHS = (1, 4)
-"""How many times what the first cache holds a kernel call may sum over."""
 _FROM_SECOND = 1.03
 """How much slower a kernel is whose rows of B come from the second cache."""
 _STAGE = 1 << 20
@@ -110,23 +108,28 @@ class Plan:
         return a * b * c * d
 
 
+Choice = tuple[float, Callable[[], Plan]]
+"""What a plan costs, and how it is made."""
+
+
 @lru_cache(maxsize=4096)
 def make_plan(contraction: Contraction, host: Host, wanted: int | None = None) -> Plan:
     """Return the cheapest plan found, in ``wanted`` chunks, or in as many as its work is worth."""
     ones = [contraction, contraction.swapped()]
     if contraction.elements <= _STAGE:
         ones += [one.in_stages() for one in ones if not _side_by_side(one)]
-    plans = [
-        plan for one in ones for make in (_outer_plans, _inner_plans) for plan in make(one, host)
+    choices = [
+        each for one in ones for make in (_outer_plans, _inner_plans) for each in make(one, host)
     ]
-    least = min(plan.cost for plan in plans)
+    choices.sort(key=lambda each: each[0])
+    least = choices[0][0]
     if wanted is None:
         wanted = chunks_for(work(contraction))
     if wanted == 1:
-        best = next(plan for plan in plans if plan.cost == least)
+        best = choices[0][1]()
         return replace(best, extra=_extra(best, host, best.parts, {}))
-    near = sorted((plan for plan in plans if plan.cost <= 1.2 * least), key=lambda p: p.cost)
-    return min((in_parts(plan, host, wanted) for plan in near[:4]), key=lambda pair: pair[0])[1]
+    near = [make() for cost, make in choices[:4] if cost <= 1.2 * least]
+    return min((in_parts(plan, host, wanted) for plan in near), key=lambda pair: pair[0])[1]
 
 
 def _side_by_side(one: Contraction) -> bool:
@@ -165,20 +168,23 @@ def _orders(axes: tuple[Axis, ...]) -> list[tuple[Axis, ...]]:
 # --- outer tiles -------------------------------------------------------------------------
 
 
-def _outer_plans(one: Contraction, host: Host) -> Iterator[Plan]:
-    most = host.lanes(one.dtype.itemsize)
+def _outer_plans(one: Contraction, host: Host) -> Iterator[Choice]:
+    size = one.dtype.itemsize
     for row in _tileable(one.rows):
         for column in _tileable(one.columns):
-            lanes = most
+            lanes = host.lanes(size)
             while lanes > 1 and lanes // 2 >= column.size:
                 lanes //= 2
-            for inner in _orders(one.inner):
-                for vectors in range(1, min(4, -(-column.size // lanes)) + 1):
-                    for rows in _heights(row.size, _rows_for(vectors, host.registers)):
-                        for deep in _DEPTHS:
-                            yield _outer_plan(
-                                one, host, row, column, inner, lanes, rows, vectors, deep
-                            )
+            for vectors in range(1, min(4, -(-column.size // lanes)) + 1):
+                # A tile's rows of B stay in the first cache while rows of A and of C pass by; or,
+                # where that is worth fewer passes over C, come from the second one.
+                most = host.level1 * 3 // 2 // (vectors * lanes * size)
+                deep = (most, 4 * most) if count(one.inner) > most else (most,)
+                for rows in _heights(row.size, _rows_for(vectors, host.registers)):
+                    for inner, depth in itertools.product(_orders(one.inner), deep):
+                        tile = (lanes, rows, vectors)
+                        near = depth == most
+                        yield _outer_plan(one, host, row, column, inner, tile, depth, near)
 
 
 def _rows_for(vectors: int, registers: int) -> int:
@@ -206,16 +212,14 @@ def _outer_plan(
     row: Axis,
     column: Axis,
     inner: tuple[Axis, ...],
-    lanes: int,
-    rows: int,
-    vectors: int,
-    deep: int,
-) -> Plan:
+    tile: tuple[int, int, int],
+    most: int,
+    near: bool,
+) -> Choice:
+    lanes, rows, vectors = tile
     size = one.dtype.itemsize
     wide = vectors * lanes
-    # A tile's rows of B stay in the first cache while rows of A and of C pass by; or, where that is
-    # worth fewer passes over C, come from the second one.
-    most = max(64, deep * (host.level1 * 3 // 2 // (wide * size)))
+    most = max(64, most)
     # Sums that are cut pass over the same operands once for each tap.
     level, block = _blocks(inner, most // 3 if one.windows else most)
     depth, total = block * count(inner[level + 1 :]), count(inner)
@@ -226,7 +230,7 @@ def _outer_plan(
     cost = _tiles_cost(row.size, rows, column.size, vectors, lanes, total, blocks)
     if not slab:
         cost *= _slow_rows(row, rows, inner[-1], host, size)
-    cost *= around_rows * (1.0 if depth <= most // deep else _FROM_SECOND)
+    cost *= around_rows * (1.0 if near else _FROM_SECOND)
     turned = turns(inner[-1].right, inner[-1].size, lanes)
     each = 0.13 if column.right == 1 else 0.35 if turned else 1.2
     slow = _slow_columns(inner[level:], block, depth * column.size, wide * size, host, size, rows)
@@ -240,7 +244,9 @@ def _outer_plan(
     cost += 2 * (blocks - 1) * _moved(count(one.rows) * column.size * size, host)
     cost += (-(-tiles // width) - 1) * _moved(count(one.rows) * total * size, host)
     cost *= count(one.batch) * (count(one.columns) / max(1, column.size))
-    return Plan(
+    cost += _stage_cost(one)
+    return cost, partial(
+        Plan,
         contraction=one,
         inside=False,
         lanes=lanes,
@@ -255,7 +261,7 @@ def _outer_plan(
         slab=slab,
         width=width,
         height=max(1, host.level2 // 4 // (depth * rows * size)),
-        cost=cost + _stage_cost(one),
+        cost=cost,
         copying=each if panel else 0.0,
     )
 
@@ -341,7 +347,7 @@ def _competes(axes: tuple[tuple[int, int], ...], run: int, level1: int, size: in
 # --- inner tiles -------------------------------------------------------------------------
 
 
-def _inner_plans(one: Contraction, host: Host) -> Iterator[Plan]:
+def _inner_plans(one: Contraction, host: Host) -> Iterator[Choice]:
     most = host.lanes(one.dtype.itemsize)
     if most == 1:
         return
@@ -366,7 +372,7 @@ def _inner_plan(
     lanes: int,
     rows: int,
     columns: int,
-) -> Plan:
+) -> Choice:
     size = one.dtype.itemsize
     # A tile's columns stay in the first cache while rows pass by.
     level, block = _blocks(inner, max(8 * lanes, host.level1 // 2 // (columns * size)))
@@ -387,7 +393,8 @@ def _inner_plan(
     others = count(one.rows) * count(one.columns) / max(1, row.size * column.size)
     cost *= count(one.batch) * others
     cost += _stage_cost(one)
-    return Plan(
+    return cost, partial(
+        Plan,
         contraction=one,
         inside=True,
         lanes=lanes,
