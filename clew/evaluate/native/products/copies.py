@@ -87,7 +87,7 @@ def _shared(dtype: np.dtype, lanes: int, columns: int, width: int, turned: bool)
         with w.loop(0, count) as i:
             _copy_row(w, panel, w.at("%c", i, width), w.at("%a", w.e.mul(i, stride)))
     w.finish()
-    return Unit((module.text(),), (name,), level=0 if turned else 1)
+    return Unit((module.text(),), (name,), level=0)
 
 
 def _nest(w: VectorEmitter, panel: Panel, c: str, a: str, level: int) -> None:

@@ -431,9 +431,9 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
     Each chunk reads its operands and makes its own copies; and what is cut into three keeps one
     of two workers waiting.
     """
-    (_, longer), (_, shorter) = plan.row_tiles
+    (_, long), (_, short) = plan.row_tiles
     full, rest = plan.column_tiles
-    dims = (count(plan.around), count(plan.around_rows), longer + shorter, full + (rest > 0))
+    dims = (count(plan.around), count(plan.around_rows), long + short, full + (rest > 0))
     best = (math.inf, plan)
     choices = [
         sorted({p for p in (1, 2, 3, 4, 6, 8, 16, many) if p <= min(many, 2 * wanted)})
@@ -449,9 +449,11 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
         spare = math.prod(
             -(-many // part) * part / many for many, part in zip(dims, parts, strict=True)
         )
+        longer = spare * waiting(chunks, host)
+        if plan.cost * longer >= best[0]:
+            continue
         extra = _extra(plan, host, parts, extents)
-        total = (plan.cost + extra) * spare
-        score = total * waiting(chunks, host)
+        score = (plan.cost + extra) * longer
         cut = replace(plan, parts=parts, extra=extra)
         far = written * size > chunks * host.level2 // 2
         if chunks > 1 and (far or pieces(cut, True) is None):
@@ -461,6 +463,7 @@ def in_parts(plan: Plan, host: Host, wanted: int) -> tuple[float, Plan]:
     return best
 
 
+@lru_cache(maxsize=1024)
 def waiting(chunks: int, host: Host) -> float:
     """Return how much longer work takes because it cannot be shared evenly.
 
