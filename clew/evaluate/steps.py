@@ -125,7 +125,7 @@ def _amounts(step: StepNote) -> list[str]:
     if step.operations:
         words.append(f"{step.operations:,} operations")
     if step.chunks > 1:
-        words.append(f"in {step.chunks} chunks{' of the product' if step.rides else ''}")
+        words.append(f"in {step.chunks} chunks{' with the step before' if step.rides else ''}")
     return words
 
 

@@ -67,7 +67,7 @@ class StepNote:
     inside : list of StepNote
         The steps of a loop, of branches, or of a group.
     rides : bool
-        Whether a kernel runs in the chunks of the product before it, whose time includes its own.
+        Whether it runs in the chunks of a step before it, whose time includes its own.
     row : int or None
         In the table of the clock, if there is one. Steps in registers are counted, not timed.
     """

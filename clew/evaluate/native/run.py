@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clew.core.graph import Graph, bodies_of
@@ -60,7 +62,8 @@ def _compiled(graph: Graph, notes: Notes | None = None) -> Native | None:
         return None
     try:
         _check_length(graph, clocked=notes is not None and notes.clock is not None)
-        return Native(graph, notes=notes)
+        with _without_collecting():
+            return Native(graph, notes=notes)
     except NoNativeForm as reason:
         graph.programs["why not native"] = str(reason)
     except ToolchainError as error:
@@ -73,6 +76,18 @@ def _compiled(graph: Graph, notes: Notes | None = None) -> Native | None:
                 stacklevel=2,
             )
     return None
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Let no garbage be looked for: a program being written has many objects, all in use."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _check_length(graph: Graph, clocked: bool) -> None:

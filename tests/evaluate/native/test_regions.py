@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from clew.evaluate.native.affine import Affine, Term
+from clew.evaluate.native.products.contraction import Axis, Contraction, Cut
 from clew.evaluate.native.products.plan import Pieces
 from clew.evaluate.native.regions import Region, step_of
 from clew.evaluate.native.storage import Memory, contiguous
@@ -92,3 +93,69 @@ def test_steps() -> None:
     assert step_of(at(10, 1, 25), [ROW], 5) == (10, 25)
     assert step_of(at(9, 1), [ROW], 0) is None
     assert step_of(at(0, 1), [ROW], 0) is None
+
+
+# --- products ----------------------------------------------------------------------------------
+
+
+def cut(chunks: int, rows: int = 12, inner: int = 6, columns: int = 10) -> Cut:
+    one = Contraction(
+        F64,
+        (),
+        (Axis(rows, left=inner, result=columns),),
+        (Axis(inner, left=1, right=columns),),
+        (Axis(columns, right=1, result=1),),
+    )
+    found = one.cut(chunks)
+    assert found is not None
+    return found
+
+
+A, B, C = array("%a", (12, 6)), array("%b", (6, 10)), array("%c")
+
+
+def test_a_product_takes_the_rows_of_its_chunk() -> None:
+    one = Region(3)
+    assert one.takes(cut(3), C, A, B)
+    assert one.runs == {"%c": (0, 40, 80, 120), "%a": (0, 24, 48, 72)}
+    assert one.read == {"%b"}
+    assert one.bounds([ROW], 12, [(C, at(10, 1))], [(A, at(6, 0))]) == (0, 4, 8, 12)
+
+
+def test_a_product_of_what_a_kernel_made() -> None:
+    one = Region(3)
+    place = Affine(0, ((ROW, 6), (Term(6), 1)))
+    assert one.bounds([ROW], 12, [], [(A, place)]) == (0, 4, 8, 12)
+    one.join([ROW], (0, 4, 8, 12), [], [(A, place)], [])
+    assert one.takes(cut(3), C, A, B)
+    assert one.born == {"%a", "%c"}
+
+
+def test_a_product_of_other_rows() -> None:
+    one = Region(3)
+    one.join([ROW], (0, 4, 8, 12), [], [(B, Affine(0, ((ROW, 5), (Term(5), 1))))], [])
+    assert not one.takes(cut(3), C, A, B)  # it reads all of B in every chunk
+    assert "%c" not in one.runs
+
+
+def test_the_result_must_not_be_what_others_read() -> None:
+    one = Region(3)
+    one.enter({"%c": None}, {})
+    assert not one.takes(cut(3), C, A, B)
+
+
+def test_pieces_that_belong_to_one_worker() -> None:
+    one = Region(3)
+    one.takes(cut(3), C, A, B)
+    assert one.run_of(C) == 40
+    assert one.run_of(A) is None  # it was there before
+    assert one.run_of(C.view((12, 5), (10, 2))) is None
+
+
+def test_cuts() -> None:
+    assert cut(3).part.rows == (Axis(4, left=6, result=10),)
+    assert (cut(3).result, cut(3).left, cut(3).right) == (40, 24, 0)
+    whole = Contraction(F64, (), (Axis(12, 6, 0, 10),), (Axis(6, 1, 10),), (Axis(10, 0, 1, 1),))
+    assert whole.cut(5) is None
+    folded = Contraction(F64, (), (Axis(12, 6, 0, 10),), (Axis(6, 1, 10),), (Axis(11, 0, 1, 1),))
+    assert folded.cut(3) is None  # rows of the result overlap

@@ -1,4 +1,4 @@
-"""Kernels that run in the chunks of the product before them give what they give alone."""
+"""Steps that run together, chunk by chunk, give what they give one after the other."""
 
 from __future__ import annotations
 
@@ -170,3 +170,156 @@ def test_convolutions_by_examples() -> None:
         return np.maximum(y - mean, 0.0)
 
     agree(f, x, w)
+
+
+# --- regions of several products ------------------------------------------------------------------
+
+SQUARE = [RNG.normal(size=(128, 128)) / 12 for _ in range(3)]
+ROWS = RNG.normal(size=(120, 128))
+
+
+def kinds_of(f: Any, *args: Any) -> list[tuple[str, bool]]:
+    """The steps of a function, and which of them run with the one before."""
+    kept = [step for step in steps_of(f, *args) if step.kind != "registers"]
+    return [(step.kind, step.rides) for step in kept]
+
+
+def test_a_kernel_leads_to_a_product() -> None:
+    def f(x, w):
+        return np.tanh(x) @ w
+
+    assert kinds_of(f, ROWS, SQUARE[0]) == [("kernel", False), ("product", True)]
+    agree(f, ROWS, SQUARE[0])
+
+
+def test_layers_are_one_region() -> None:
+    def f(x, weights):
+        for weight in weights:
+            x = np.tanh(x @ weight + 0.5)
+        return x
+
+    steps = kinds_of(f, ROWS, SQUARE)
+    assert steps == [
+        ("product", False),
+        *[("kernel", True), ("product", True)] * 2,
+        ("kernel", True),
+    ]
+    agree(f, ROWS, SQUARE)
+
+
+def test_a_product_that_sums_over_chunks_stays_apart() -> None:
+    def f(x, w):
+        y = np.tanh(x @ w)
+        return y.T @ y
+
+    assert kinds_of(f, ROWS, SQUARE[0]) == [
+        ("product", False),
+        ("kernel", True),
+        ("product", False),
+    ]
+    agree(f, ROWS, SQUARE[0])
+
+
+def test_rows_that_no_number_of_chunks_divides() -> None:
+    x = RNG.normal(size=(127, 128))
+
+    def f(x, weights):
+        for weight in weights:
+            x = np.tanh(x @ weight)
+        return x
+
+    assert not any(kind == "product" and rides for kind, rides in kinds_of(f, x, SQUARE))
+    agree(f, x, SQUARE)
+
+
+def test_batches_of_products_in_a_row() -> None:
+    x, w = RNG.normal(size=(6, 90, 70)), RNG.normal(size=(6, 70, 70)) / 8
+
+    def f(x, w):
+        y = np.sin(x) @ w
+        return np.sum(y * y, axis=2), y @ np.swapaxes(w, 1, 2)
+
+    assert sum(rides for _, rides in kinds_of(f, x, w)) >= 2
+    agree(f, x, w)
+
+
+def test_an_operand_that_the_region_writes_is_read_whole() -> None:
+    def f(x, w):
+        y = np.tanh(x @ w)  # 128 rows, the columns of the next product
+        return x @ y
+
+    square = RNG.normal(size=(128, 128))
+    assert kinds_of(f, square, SQUARE[0])[-1] == ("product", False)
+    agree(f, square, SQUARE[0])
+
+
+def test_numbers_computed_meanwhile() -> None:
+    def f(x, w, scale):
+        y = np.tanh(x)
+        factor = np.exp(scale) + 1.0  # of no step of the region
+        return (y @ w) * factor, factor
+
+    agree(f, ROWS, SQUARE[0], np.array(0.3))
+
+
+def test_numbers_that_need_the_region() -> None:
+    def f(x, w):
+        y = x @ w
+        total = np.sum(y)
+        return np.tanh(y) / (1.0 + total * total)
+
+    agree(f, ROWS, SQUARE[0])
+
+
+def test_joined_parts_lead_to_a_product() -> None:
+    def f(x, w):
+        y = np.concatenate([np.sin(x[:, :64]), np.cos(x[:, 64:])], axis=1)
+        return np.tanh(y @ w)
+
+    agree(f, ROWS, SQUARE[0])
+
+
+def test_pieces_of_workers_in_a_loop() -> None:
+    def f(x, w):
+        def step(carry, _):
+            y = np.tanh(carry @ w)
+            z = np.concatenate([y[:, :64] * y[:, 64:], y[:, 64:] + 0.1], axis=1)
+            return np.tanh(z @ w), np.sum(z, axis=1)
+
+        return clew.scan(step, x, length=7)
+
+    agree(f, ROWS, SQUARE[0])
+    slope = clew.grad(lambda x, w: sum(np.sum(each) for each in f(x, w)), argnums=(0, 1))
+    agree(slope, ROWS, SQUARE[0])
+
+
+def test_random_chains_of_kernels_and_products() -> None:
+    def follow(x: Any, rng: np.random.Generator) -> Any:
+        number, w = rng.integers(9), SQUARE[rng.integers(3)]
+        if number < 3:
+            return x @ (w if number else w.T)
+        if number == 3:
+            return np.tanh(x)
+        if number == 4:
+            return x / (1.0 + np.max(np.abs(x), axis=1, keepdims=True))
+        if number == 5:
+            return np.concatenate([np.sin(x[:, :64]), x[:, 64:] * 2.0], axis=1)
+        if number == 6:
+            return x[::-1] + x
+        if number == 7:
+            return x - np.mean(x, axis=rng.integers(2), keepdims=True)
+        return np.reshape(np.reshape(x, (4, 30, 128)) @ w, (120, 128)) * 0.5
+
+    for seed in range(40):
+
+        def f(x: Any, seed: int = seed) -> Any:
+            rng = np.random.default_rng(seed)
+            kept = [x]
+            for _ in range(rng.integers(3, 9)):
+                x = follow(x, rng)
+                if rng.random() < 0.3:
+                    x = x + kept[rng.integers(len(kept))]
+                kept.append(x)
+            return x, np.sum(np.abs(kept[rng.integers(len(kept))]), axis=rng.integers(2))
+
+        agree(f, ROWS)
