@@ -9,8 +9,10 @@ import pytest
 
 import clew
 from clew.evaluate.native import layouts
+from clew.evaluate.native.host import Host
 
 RNG = np.random.default_rng(0)
+HOST = Host(64, 32, True, 48 << 10, 2 << 20, 32 << 20, 2)
 
 
 def laid(monkeypatch: pytest.MonkeyPatch, f: Any, *args: Any) -> tuple[Any, list[tuple[int, ...]]]:
@@ -25,6 +27,7 @@ def laid(monkeypatch: pytest.MonkeyPatch, f: Any, *args: Any) -> tuple[Any, list
         return result
 
     monkeypatch.setattr(layouts, "_laid_out", watched)
+    monkeypatch.setattr(layouts, "host", lambda: HOST)
     return clew.jit(f)(*args), found
 
 
