@@ -2,7 +2,7 @@
 
 An index into an array is a tuple of :class:`Affine`, one for each axis. Views (reshapes, slices,
 transposes) only change indices, so they cost nothing; the address of an element ends as one
-affine expression in the counters of the loops around it, which is what LLVM vectorises.
+affine expression in the counters of the loops around it, of which vectors are easily made.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A writer of LLVM's textual IR: functions, values with NumPy dtypes, loops, scalar operations.
 
 Rules in ``clew.ops`` receive an :class:`Emitter` as ``e`` and speak only its methods. Values are
-single numbers; LLVM's vectoriser makes vectors of the loops around them. Mutable places are
+single numbers; the loops around them become vectors later (``wide.py``). Mutable places are
 ``alloca`` slots, which LLVM turns into registers.
 
 Source: LLVM Language Reference Manual, version 22.

@@ -2,8 +2,8 @@
 
 LLVM finds vectors by itself, but looks long for them and writes each loop many times over. Here all
 that a body holds is known, so it is simply rewritten: what is the same for all elements goes before
-the loop, what lies side by side is loaded and stored at once, a sum has a vector of sums. The
-elements left at the end run under a mask. Other bodies are left to LLVM.
+the loop, what lies side by side is loaded and stored at once, a sum has a vector of sums. What is
+left at the end runs under a mask or in smaller vectors. Other bodies are left to LLVM.
 
 Compare R. Karrenberg, "Automatic SIMD Vectorization of SSA-based Control Flow Graphs" (2015).
 """
@@ -25,12 +25,13 @@ _MASKS = 32
 """Bytes in the vectors of machines that load and store under masks."""
 _COPIES = ((10, 4), (20, 2))
 """How many vectors a turn of the loop does, for bodies of so many instructions at most."""
-_ALL = "splat (i1 true)"
 _NEAR = 4
 """Elements apart up to which those between are worth loading too."""
 _MOST_PIECES = 2
+"""Smaller vectors at the end of a loop from which on one mask is better."""
 _SHORT = 64
-"""Length up to which the end of a loop is always done in pieces."""
+"""Length up to which it is not."""
+_ALL = "splat (i1 true)"
 _NEUTRAL = {
     "fadd": "-0.0",
     "fmul": "1.0",
@@ -60,9 +61,9 @@ def vector_loop(
 ) -> bool:
     """Write a loop for several elements at once, if that can be done here; say whether it was.
 
-    ``body`` writes what is done for a counter. ``cuts`` are numbers that the loop's length is a
-    multiple of a vector with, if they all are; none of a loop whose length is not known. A loop of
-    known length may be ``unrolled``.
+    ``body`` writes what is done for a counter. A loop whose limits are found when running starts
+    and ends at a multiple of a vector, if all ``cuts`` are such. One of known length may be
+    ``unrolled``.
     """
     counter = Value(INT64, e.fresh("i"))
     with e.aside() as inside:

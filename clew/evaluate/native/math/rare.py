@@ -1,10 +1,10 @@
 """Rare cases out of line: a call that vector code skips unless one of its lanes needs it.
 
-LLVM's loop vectoriser has no branches, only masks: whatever a formula holds is computed for every
+Vectors have no branches, only masks: whatever a formula holds is computed for every
 element. A masked call is the exception, since the function called may look at the mask. So a rare
 case becomes a scalar function, compiled once for all programs, with variants for vectors of 2 to
-16 lanes that return at once when the mask is empty and else call the scalar one lane by lane. The
-vectoriser finds the variants through the attribute ``vector-function-abi-variant`` (LLVM Language
+16 lanes that return at once when the mask is empty and else call the scalar one lane by lane. Loops
+written with vectors call those (``wide.py``); LLVM, in the others, finds them through the attribute ``vector-function-abi-variant`` (LLVM Language
 Reference; the names are mangled as in OpenMP's vector ABI). Where no variant has its number of
 lanes, it branches for every lane.
 
