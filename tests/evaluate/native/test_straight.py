@@ -38,7 +38,17 @@ def test_what_is_understood(line: str) -> None:
     [
         "%v9 = call double @llvm.powi.f64.i32(double %v2, i32 3)",
         "%v9 = call double @sin(double %v2)",
+        "%v9 = call double @llvm.exp.f64(double %v2)",
+        "%v9 = call double @llvm.copysign.f64(double %v2, float %x)",
         "%v9 = fpext half %v3 to double",
+        "%v9 = fadd half %v3, %v3",
+        "%v9 = load half, ptr %p2",
+        "%v9 = getelementptr inbounds half, ptr %p2, i64 %i",
+        "%v9 = getelementptr inbounds double, ptr %p2, i32 %i",
+        "%v9 = frem double %v2, 2.0",
+        "%v9 = phi double [ %v2, %a ], [ 1.0, %b ]",
+        "%v9 = select <2 x i1> %c, double %v2, double 1.0",
+        "call void @work(ptr %p0)",
         "%v9 = load volatile double, ptr %p1",
         "br i1 %c, label %then1, label %after2",
         "fence seq_cst",
@@ -46,6 +56,36 @@ def test_what_is_understood(line: str) -> None:
 )
 def test_what_is_not(line: str) -> None:
     assert read(body(line)) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fmul reassoc nsz contract double %v2, %x",
+        "fcmp une float %x, %y",
+        "sdiv exact i64 %x, 3",
+        "zext i1 %c to i64",
+        "fptosi float %x to i32",
+        "call i64 @llvm.abs.i64(i64 %x, i1 false)",
+        "call nnan float @llvm.fma.f32(float %x, float %y, float %z)",
+        "select i1 %c, i8 %x, i8 7",
+    ],
+)
+def test_what_was_read_can_be_written_again(line: str) -> None:
+    found = read([f"  %r = {line}"])
+    assert found is not None
+    (one,) = found.instructions
+    suffix = {"double": "f64", "float": "f32"}.get(one.kind, one.kind)
+    given = {f"t{i}": kind for i, (kind, _) in enumerate(one.operands)}
+    operands = [name for _, name in one.operands]
+    assert one.form.format(*operands, **given, t=one.kind, s=suffix) == line
+
+
+@pytest.mark.parametrize(("kind", "size"), [("double", 8), ("i16", 2), ("[24 x i8]", 24)])
+def test_addresses_know_the_bytes_of_an_element(kind: str, size: int) -> None:
+    found = read([f"  %a = getelementptr inbounds {kind}, ptr %p0, i64 %i"])
+    assert found is not None
+    assert found.instructions[0].size == size
 
 
 def test_blocks_that_follow_each_other_are_one() -> None:
@@ -95,6 +135,14 @@ def test_a_sum() -> None:
             *("%v4 = fadd double %v3, %v2", "store double %v4, ptr %slot1"),
             "%v5 = fmul double %v3, %v3",
         ],
+        [  # and the sum itself
+            *("%v4 = fadd double %v3, %v2", "store double %v4, ptr %slot1"),
+            "%v5 = fmul double %v4, %v2",
+        ],
+        [  # something between the sum and the place
+            *("%v4 = fadd double %v3, %v2", "%v5 = fneg double %v2"),
+            "store double %v4, ptr %slot1",
+        ],
         [  # two operations
             *("%v4 = fadd double %v3, %v2", "store double %v4, ptr %slot1"),
             *("%v5 = fmul double %v4, %v2", "store double %v5, ptr %slot1"),
@@ -133,4 +181,21 @@ def test_rare_cases() -> None:
 def test_branches_that_are_no_rare_cases(number: int) -> None:
     changed = list(RARE)
     changed[number] = "  store double 2.0, ptr %slot1"
+    assert read([*LOAD, *changed, *STORE]) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (2, "  br i1 %v3, label %after5, label %then4"),
+        (4, "  %v6 = call double @sin(double %v2) nounwind"),
+        (4, "  %v6 = call double @clew_math_sin_double(double 1.0) nounwind"),
+        (5, "  store double %v6, ptr %slot2"),
+        (5, "  store double %v2, ptr %slot1"),
+        (6, "  br label %elsewhere"),
+    ],
+)
+def test_cases_that_leave_something_else(number: int, line: str) -> None:
+    changed = list(RARE)
+    changed[number] = line
     assert read([*LOAD, *changed, *STORE]) is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,10 +12,14 @@ import pytest
 
 import clew
 from clew.evaluate.native import wide
-from clew.evaluate.native.host import Host
-from clew.evaluate.native.wide import widened
+from clew.evaluate.native.emitter import INT64, Emitter, Value
+from clew.evaluate.native.host import Host, host
+from clew.evaluate.native.wide import vector_loop, widened
+from tests.evaluate.native.compiling import Loops
 
 HOST = Host(64, 32, True)
+FLOAT = np.dtype(float)
+needs_masks = pytest.mark.skipif(host().vector < 32, reason="needs loads under masks")
 LENGTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 256, 1000, 1023]
 EXACT = {"float64": 1e-13, "float32": 1e-5, "int64": 0, "int32": 0, "bool": 0}
 
@@ -90,6 +97,129 @@ def test_elements_a_little_apart_are_left_to_llvm() -> None:
     assert widened(lines(1), "%i", Host(16, 32, True), None) is None
 
 
+def words(*text: str, kind: str = "double") -> tuple[str, ...]:
+    """A body that computes a place ``%o9``, and writes what ``%p0`` holds there to ``%p1``."""
+    return (
+        *(f"  {line}" for line in text),
+        f"  %v2 = getelementptr inbounds {kind}, ptr %p0, i64 %o9",
+        f"  %v3 = load {kind}, ptr %v2",
+        f"  %v7 = getelementptr inbounds {kind}, ptr %p1, i64 %i",
+        f"  store {kind} %v3, ptr %v7",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "stride"),
+    [
+        (["%o9 = add nsw i64 %i, %n"], 8),
+        (["%o9 = sub i64 %n, %i", "%x = add i64 %i, 1"], None),  # backwards: a little apart
+        (["%o1 = mul i64 12, %i", "%o2 = mul i64 %i, -11", "%o9 = add i64 %o1, %o2"], 8),
+        (["%o1 = mul i64 %i, -9", "%o9 = sub i64 %n, %o1"], 72),
+        (["%o1 = mul i64 %i, -5", "%o9 = add i64 %o1, 7"], -40),
+        (["%o9 = sub i64 %i, %i"], None),  # grows by nothing
+    ],
+)
+def test_words_that_grow_evenly(text: list[str], stride: int | None) -> None:
+    found = widened(words(*text), "%i", HOST, None)
+    assert (found and found.strides["%v2"]) == stride
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%o9 = mul i64 %i, %n",
+        "%o9 = shl i64 %i, 3",
+        "%o9 = srem i64 %i, 5",
+        "%o9 = call i64 @llvm.smin.i64(i64 %i, i64 9)",
+        "%o9 = select i1 %c, i64 %i, i64 0",
+    ],
+)
+def test_words_that_do_not_are_gathered(line: str) -> None:
+    found = widened(words(line), "%i", HOST, None)
+    assert found is not None
+    assert {"%o9", "%v2", "%v3"} <= found.wide
+    narrow = widened(words(line, kind="float"), "%i", HOST, None)
+    assert narrow is not None
+    assert narrow.lanes == 8  # addresses are wide
+
+
+def test_what_is_stored() -> None:
+    def stored(where: str, *more: str) -> Any:
+        made = "  %o9 = add i64 %i, 0", *(f"  {line}" for line in more)
+        return widened((*made, *lines(1, store=where)), "%i", HOST, None)
+
+    assert stored("%o1") is not None
+    assert stored("%i") is not None
+    far = stored("%x", "%x = mul i64 %i, 6")
+    assert far is not None
+    assert far.strides["%v7"] == 48
+    assert stored("%x", "%x = mul i64 %i, 2") is None
+    assert stored("%x", "%x = mul i64 %i, %i") is None  # computed
+    assert stored("%n") is None  # all to the same place
+    for pointer, possible in (("%p0", True), ("%p1", False)):  # %p1 is the same for all
+        text = tuple(line.replace("%p2", pointer) for line in lines(1))
+        assert (widened(text, "%i", HOST, None) is not None) is possible
+
+
+# --- what is written ----------------------------------------------------------------------------
+
+
+def loop(stop: Value | int, stride: int = 1, to: int = 1) -> Loops:
+    """A function ``(x, y, n)``: ``y[to * i] = x[stride * i] + 3 * i``."""
+    loops = Loops()
+    parameters = [("ptr", "x", "noalias"), ("ptr", "y", "noalias"), ("i64", "n", "")]
+    e = Emitter(loops.module, "run", parameters, linkage="external")
+
+    def body(i: Value) -> None:
+        x = e.load("%x", FLOAT, e.mul(i, e.constant(INT64, stride)))
+        more = e.convert(e.mul(i, e.constant(INT64, 3)), FLOAT)
+        e.store("%y", e.add(x, more), e.mul(i, e.constant(INT64, to)))
+
+    assert vector_loop(e, 0, stop, body)
+    e.ret()
+    loops.module.add(e)
+    return loops
+
+
+@needs_masks
+def test_vectors_are_written_and_their_ends() -> None:
+    lanes = host().vector // 8
+
+    def text(stop: Value | int, *strides: int) -> str:
+        return loop(stop, *strides).module.text()
+
+    assert f"load <{lanes} x double>" in text(4 * lanes)
+    assert "masked" not in text(4 * lanes)
+    assert all(f"@llvm.masked.{each}" in text(Value(INT64, "%n")) for each in ("load", "store"))
+    assert "@llvm.masked.gather" in text(100, 9)
+    assert "@llvm.masked.scatter" in text(100, 1, 9)
+    assert "<2 x double>" in text(8 * lanes + 2)
+    assert "<1 x double>" in text(8 * lanes + 1)
+
+
+@needs_masks
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forbids a page")
+@pytest.mark.parametrize("strides", [(1, 1), (7, 1), (1, 9)])
+def test_nothing_beyond_the_end_is_touched(strides: tuple[int, int]) -> None:
+    arrays, page = [], mmap.PAGESIZE
+    for _ in range(2):
+        memory = np.frombuffer(mmap.mmap(-1, 4 * page), np.uint8)
+        behind = ctypes.c_void_p(memory.ctypes.data + 3 * page)
+        assert ctypes.CDLL(None).mprotect(behind, page, 0) == 0
+        arrays.append(memory[: 3 * page].view(float))
+    library = loop(Value(INT64, "%n"), *strides).compiled(vectorise=False)
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, ctypes.c_int64)
+    run = kind(library.engine.get_function_address("run"))
+    source, target = arrays
+    source[:] = np.arange(source.size)
+    for n in range(1, 40):
+        target[:] = -1.0
+        x, y = (a[a.size - (n - 1) * s - 1 :] for a, s in zip(arrays, strides, strict=True))
+        run(x.ctypes.data, y.ctypes.data, n)
+        assert np.array_equal(y[:: strides[1]], x[:: strides[0]] + 3.0 * np.arange(n))
+        assert np.count_nonzero(target != -1.0) == n
+
+
 def test_how_a_loop_of_known_length_ends() -> None:
     def made(extent: int) -> Any:
         return widened(lines(1), "%i", HOST, extent)
@@ -159,7 +289,9 @@ def test_special_values() -> None:
         y = x.copy()
         y[place] = value
         agree(lambda y: (np.max(y), np.min(y), np.where(y > 0, y, -y)), y)
-    agree(lambda y: (np.max(y), np.min(y)), np.full(50, -np.inf))
+    for dtype in (np.float32, np.float64):
+        for value in (-np.inf, np.inf):
+            agree(lambda y: (np.max(y), np.min(y)), np.full(50, value, dtype))
 
 
 def test_rare_cases_in_some_lanes() -> None:
@@ -198,9 +330,9 @@ def test_writes_in_place() -> None:
     agree(f, array("float64", 61, 83))
 
 
-@pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0)])
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0), (4, 0, 3)])
 def test_nothing(shape: tuple[int, ...]) -> None:
-    agree(lambda x: (np.exp(x) * 2.0, np.sum(x)), np.zeros(shape))
+    agree(lambda x: (np.exp(x) * 2.0, np.sum(x), np.any(x, axis=-1)), np.zeros(shape))
 
 
 def test_complex_numbers_are_left_to_llvm() -> None:
@@ -218,27 +350,104 @@ def test_indices_outside_are_found() -> None:
             f(x, n)
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_signs_and_odd_values_to_the_bit(dtype: str, length: int) -> None:
+    rng = np.random.default_rng(length)
+    odd = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 0.5, -2.5, 1e-40, -1e30], dtype)
+    x, y = (
+        np.where(rng.random(length) < 0.4, rng.choice(odd, length), odd.dtype.type(1.5))
+        for _ in range(2)
+    )
+
+    def f(x, y):
+        z = np.where(x > y, x, -y), np.abs(x), np.copysign(x, y), np.sqrt(np.abs(y)), np.rint(x)
+        return *z, np.floor(x), np.trunc(x), 0.0 * x, x <= y, x != y, np.isnan(x), np.isinf(y)
+
+    with np.errstate(invalid="ignore"):
+        expected = f(x, y)
+    for found, wanted in zip(clew.jit(f)(x, y), expected, strict=True):
+        assert found.dtype == wanted.dtype
+        assert np.array_equal(found, wanted, equal_nan=True)
+        number = ~np.isnan(wanted)
+        assert np.array_equal(np.signbit(1.0 * found)[number], np.signbit(1.0 * wanted)[number])
+
+
+@pytest.mark.parametrize("length", [1, 3, 8, 15, 17, 65, 1000])
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_whole_numbers_of_every_size(dtype: str, length: int) -> None:
+    rng, limits = np.random.default_rng(length), np.iinfo(dtype)
+    x = rng.integers(limits.min, limits.max, length, dtype=dtype, endpoint=True)
+    y = rng.integers(0, 6, length).astype(dtype)  # zeros among them
+
+    def f(x, y):
+        divided = x // np.where(y == 0, np.ones_like(y), y), np.where(y != 0, x % (y + (y == 0)), y)
+        ends = np.max(x | limits.min), np.min(x & limits.max), np.max(x), np.min(x)
+        return *divided, *ends, x // 3, x * y, x ^ y, x >> 1, x * 1.0
+
+    agree(f, x, y, bound=0.0)
+    agree(lambda x: (np.sum(x), np.prod(x | 1)), x, bound=0.0)
+
+
+@pytest.mark.parametrize("length", [1, 7, 16, 33, 100, 1023])
+def test_numbers_at_places_that_are_computed(length: int) -> None:
+    x, n = array("float32", length), np.random.default_rng(1).integers(-length, length, length)
+    agree(lambda x, n: (x[n] + 1.0, np.max(x[n]), x[(n * 7 + 3) % length]), x, n, bound=0.0)
+    agree(lambda x, n: np.sum(x.astype(float)[n] * n), x, n)
+
+
+@pytest.mark.parametrize(
+    "shape", [(300_007,), (1000, 333), (70_001, 5), (5, 70_001), (40, 3, 5000)]
+)
+def test_chunks_of_large_arrays(shape: tuple[int, ...]) -> None:
+    x = array("float64", *shape)
+    agree(lambda x: (np.tanh(x) * 2.0, x[::-1] - 1.0, x[..., ::7] + 1.0), x)
+    for axis in (None, *range(len(shape))):
+        agree(lambda x, axis=axis: (np.sum(x * x, axis=axis), np.max(x, axis=axis)), x)
+        agree(lambda x, axis=axis: (np.any(x > 4.0, axis=axis), np.all(x < 4.0, axis=axis)), x)
+
+
 # --- anything together --------------------------------------------------------------------------
 
 
-def made(rng: np.random.Generator, x: Any, depth: int) -> Any:
-    """Return a random expression of an array, of the same shape."""
+def made(rng: np.random.Generator, given: Any, depth: int) -> Any:
+    """Return a random expression of arrays of one shape, of the same shape."""
     if depth == 0:
-        return x
-    a = made(rng, x, depth - 1)
-    number = rng.integers(12)
+        return given[rng.integers(len(given))]
+    a, b = made(rng, given, depth - 1), made(rng, given, int(rng.integers(depth)))
+    axis, number = int(rng.integers(a.ndim)), rng.integers(13)
     if number < 4:
-        b = made(rng, x, int(rng.integers(depth)))
-        return [a + b, a * b, np.maximum(a, b), np.where(a > b, a, 0.5 * b)][number]
-    if number < 8:
+        return (np.add, np.multiply, np.maximum, lambda a, b: np.where(a > b, a, b))[number](a, b)
+    if number == 4:
+        return np.flip(a, axis)
+    if number == 5:
+        return a[rng.integers(0, a.shape[0], a.shape[0])]
+    if a.dtype.kind == "f":
         functions = [np.tanh, np.sin, lambda y: np.exp(-y * y), lambda y: np.sqrt(1.0 + y * y)]
-        return functions[number - 4](a)
-    axis = int(rng.integers(a.ndim))
-    if number == 8:
-        return a - np.mean(a, axis=axis, keepdims=True)
-    if number == 9:
-        return a / (1.0 + np.max(np.abs(a), axis=axis, keepdims=True))
-    return np.flip(a, axis) * 0.5 if number == 10 else a + np.sum(a * a) / a.size
+        if number < 10:
+            return functions[number - 6](a)
+        if number == 10:
+            return a - np.mean(a, axis=axis, keepdims=True)
+        if number == 11:
+            return a / (1.0 + np.max(np.abs(a), axis=axis, keepdims=True))
+        return a + np.sum(a * a) / a.size
+    if number < 9:
+        return (np.equal, np.bitwise_or, lambda a, _: a.astype(np.int16))[number - 6](a, b)
+    reduce = (np.max, np.sum, np.any, np.all)[number - 9]
+    return np.where(a > 3, a, reduce(a, axis=axis, keepdims=True))
+
+
+def test_random_expressions_of_whole_numbers() -> None:
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        shape = tuple(int(n) for n in rng.choice(LENGTHS[:15], rng.integers(1, 3)))
+        kinds = rng.choice(["bool", "int8", "int16", "int32", "int64"], 2)
+        number = int(rng.integers(1 << 30))
+
+        def f(*given: Any, number: int = number) -> Any:
+            return made(np.random.default_rng(number), given, 4)
+
+        agree(f, *(array(str(kind), *shape, seed=seed) for kind in kinds), bound=0.0)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -249,7 +458,7 @@ def test_random_expressions_and_their_gradients(dtype: str) -> None:
         x, number = array(dtype, *shape, seed=seed), int(rng.integers(1 << 30))
 
         def f(x: Any, number: int = number) -> Any:
-            return made(np.random.default_rng(number), x, 4)
+            return made(np.random.default_rng(number), (x,), 4)
 
         bound = 1e-12 if dtype == "float64" else 1e-5
         agree(f, x, bound=bound)

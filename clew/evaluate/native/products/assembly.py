@@ -17,6 +17,8 @@ from clew.evaluate.native.products.writer import VectorEmitter
 
 _REGISTERS = 32
 _BYTES = 64
+_FAR = 1 << 31
+"""Bytes from a pointer that no instruction can name."""
 _FEWEST = 8
 """Accumulators that hide the latency of a multiply-add."""
 _C, _MORE, _A, _B, _COUNT = "$3", "$4", "$0", "$1", "$2"
@@ -32,7 +34,16 @@ def plain(tile: Tile, host: Host) -> bool:
         and tile.result_column == 1
         and tile.rows * tile.vectors >= _FEWEST
         and (tile.rows + 1) * tile.vectors < _REGISTERS
+        and _reach(tile) < _FAR
     )
+
+
+def _reach(tile: Tile) -> int:
+    """Return the most bytes that an instruction of the kernel goes from its pointer."""
+    (step,) = tile.steps
+    last = tile.rows - 1
+    elements = (last * tile.left_row, last * tile.result_row + tile.columns, step.left, step.right)
+    return max(map(abs, elements)) * tile.dtype.itemsize
 
 
 def outer_assembly(module: Module, tile: Tile, attributes: str) -> str:
