@@ -490,6 +490,7 @@ def test_on_paper(show):
     assert not page.locator("#view").is_visible()
     assert not page.locator("#search").is_visible()
     strips = page.locator("#strips svg")
+    strips.nth(1).wait_for(state="attached")  # drawn when the page hears of paper
     ends = strips.evaluate_all("a => a.map(({ viewBox: { baseVal: v } }) => [v.x, v.x + v.width])")
     assert len(ends) > 1
     assert all(one[1] > other[0] for one, other in pairwise(ends))
