@@ -368,14 +368,9 @@ class Writer:
                 self._store(one, names, mask)
             elif wide.same(one.name):
                 if one.name not in self._renamed:
-                    given = {f"t{i}": kind for i, (kind, _) in enumerate(one.operands)}
-                    operands = [self._renamed.get(x, x) for _, x in one.operands]
-                    text = one.form.format(*operands, **given, t=one.kind, s=_suffix(one.kind))
-                    self._renamed[one.name] = self._assign_ahead(text)
+                    self._renamed[one.name] = self._assign_ahead(self._narrow(one, {}))
             elif one.name in wide.strides:
-                operands = [names.get(x, self._renamed.get(x, x)) for _, x in one.operands]
-                given = {f"t{i}": kind for i, (kind, _) in enumerate(one.operands)}
-                names[one.name] = e.assign(one.form.format(*operands, **given, t=one.kind))
+                names[one.name] = e.assign(self._narrow(one, names))
             elif one.what == "load":
                 names[one.name] = self._load(one, names, mask)
             elif one.what == "address":
@@ -387,6 +382,12 @@ class Writer:
         for each in wide.body.gathered:
             where = self._sum(each, copy)
             e.line(f"store {self._vector(each.kind)} {names[each.new]}, ptr {where}")
+
+    def _narrow(self, one: Instruction, names: dict[str, str]) -> str:
+        """Return an instruction for one element, or for all alike."""
+        operands = [names.get(x, self._renamed.get(x, x)) for _, x in one.operands]
+        given = {f"t{i}": kind for i, (kind, _) in enumerate(one.operands)}
+        return one.form.format(*operands, **given, t=one.kind, s=_suffix(one.kind))
 
     def _read(self, kind: str, name: str, names: dict[str, str]) -> str:
         """Return an operand as a vector."""
@@ -467,9 +468,7 @@ class Writer:
             many, pointer = self._vector("ptr"), self._every(one.operands[0][1], pointer)
             name = f"llvm.masked.gather.{suffix}.v{self._lanes}p0"
             self._declare_as(name, f"{vector} @{name}({many}, i32, {bits}, {vector})")
-            given = (
-                f"{many} {pointer}, i32 {align}, {bits} {mask or _ALL}, {vector} zeroinitializer"
-            )
+            given = f"{many} {pointer}, i32 {align}, {bits} {mask or _ALL}, {nothing}"
             return e.assign(f"call {vector} @{name}({given})")
         if not mask:
             return e.assign(f"load {vector}, ptr {pointer}, align {align}")

@@ -54,8 +54,9 @@ def panel_copy(module: Module, panel: Panel) -> str:
         turned = panel.right_column != 1
         unit = _shared(panel.dtype, panel.lanes, panel.columns, panel.width, turned)
         symbol = unit.entry_points[0]
-        for each in (*_needed(panel, turned), unit):
-            module.require(each)
+        if turned:
+            module.require(_square(panel.dtype, panel.lanes))
+        module.require(unit)
         module.declare(symbol, f"void @{symbol}(ptr, ptr, i64, i64)")
         count = "%n0" if step.count is None else step.count
         stride = panel.right_column if turned else step.left
@@ -63,10 +64,6 @@ def panel_copy(module: Module, panel: Panel) -> str:
     else:
         _nest(w, panel, "%c", "%a", 0)
     return w.finish()
-
-
-def _needed(panel: Panel, turned: bool) -> tuple[Unit, ...]:
-    return (_square(panel.dtype, panel.lanes),) if turned else ()
 
 
 @functools.lru_cache(maxsize=256)
