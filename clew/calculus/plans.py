@@ -30,6 +30,7 @@ from clew.calculus.transpose import transpose
 from clew.calculus.walk import Pattern, pattern_of
 from clew.core.errors import MemoryLimitError
 from clew.core.graph import Equation, Graph, Var, users
+from clew.core.kinds import Linear
 from clew.core.types import Type
 
 _WORTH_CUTTING = 2
@@ -75,15 +76,14 @@ class Task:
 
 def planned(task: Task) -> tuple[Plan, frozenset[tuple[int, str]]]:
     """Make a plan; say which values it depends on (see :class:`Pattern`)."""
-    found = pattern_of(task.stages, task.carried, task.kinds)
-    rows = _rows(task, found)
-    rows.sort_indices()
-    if task.symmetric:
-        return _forward_plan(task, rows, colour_symmetric(rows)), found.consulted
-    if task.forward_only:
-        return _forward_plan(task, rows, colour_columns(rows)), found.consulted
-    inner = behind_moves(task, found, rows)
-    consulted = found.consulted | inner.consulted
+    if task.symmetric or task.forward_only:
+        found = pattern_of(task.stages, task.carried, task.kinds)
+        rows = _rows(task, found)
+        rows.sort_indices()
+        chosen = colour_symmetric(rows) if task.symmetric else colour_columns(rows)
+        return _forward_plan(task, rows, chosen), found.consulted
+    inner = behind_moves(task)
+    rows, consulted = inner.entries.pattern, inner.consulted
     by_rows = inner.colouring(fewest(rows))
     if by_rows is None:
         chosen = colour(rows)
@@ -192,14 +192,14 @@ def whole_pattern(outputs: Sequence[Any]) -> Any:
 class Inner:
     """What is left of a linear stage behind its moves.
 
-    ``graph`` is linear in its last inputs, whose elements are elements of the stage's inputs:
-    ``origin`` has their numbers, from 1 on, or 0 for none.
+    ``graph`` is linear in its last inputs, whose elements are elements of the stage's inputs;
+    ``pattern`` is its own, ``entries`` says what that is for the stage's inputs.
     """
 
     graph: Graph
     kinds: tuple[Type, ...]
-    origin: np.ndarray
     pattern: Any
+    entries: Entries
     consulted: frozenset[tuple[int, str]]
 
     def colouring(self, count: int) -> Colouring | None:
@@ -211,30 +211,80 @@ class Inner:
         return found if _WORTH_CUTTING * found.count < count else None
 
 
-def behind_moves(task: Task, found: Pattern, rows: Any) -> Inner:
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """The entries of a pattern, behind moves and for what was moved.
+
+    ``pattern`` is the latter. Entry ``order[i]`` of the former belongs to entry ``target[i]`` of
+    it, or to entry i where no two meet (``target`` is None).
+    """
+
+    pattern: Any
+    order: np.ndarray
+    target: np.ndarray | None
+
+    @staticmethod
+    def of(behind: Any, origin: np.ndarray, width: int) -> Entries:
+        """Find them for a pattern whose columns stand for columns of one with this width."""
+        from scipy import sparse
+
+        shape = (behind.shape[0], width)
+        columns = origin[behind.indices] - 1
+        entries = sparse.csr_array((np.arange(behind.nnz), columns, behind.indptr), shape=shape)
+        entries.sort_indices()
+        rows = np.repeat(np.arange(shape[0]), np.diff(entries.indptr))
+        first = np.ones(behind.nnz, bool)
+        first[1:] = (np.diff(entries.indices) != 0) | (np.diff(rows) != 0)
+        before = np.concatenate([[0], np.cumsum(first)])
+        kept = (first[first], entries.indices[first], before[entries.indptr])
+        target = None if first.all() else before[1:] - 1
+        return Entries(sparse.csr_array(kept, shape=shape), entries.data, target)
+
+
+def behind_moves(task: Task) -> Inner:
     """Cut a linear stage behind what only moves elements of its inputs, and repeats some."""
     first = len(task.carried)
     second = task.stages.second
     early, late = second.inputs[:first], second.inputs[first:]
-    ids, parts, kept = _repeated(second, late, found.moved)
+    moves = pattern_of(_moves(task.stages, late), task.carried, task.kinds)
+    ids, parts, kept = _repeated(second, late, moves.moved)
     used = Graph((), kept, second.outputs).with_live_equations()
     used = _behind_parts(used, ids, parts, late)
     read = {*used.outputs, *(atom for each in used.equations for atom in each.inputs)}
     cut = [var for var in ids if var in read]
     if all(var in late for var in cut):
-        cut, pattern, consulted = list(late), rows.copy(), found.consulted
-    else:
-        inner = Graph((*early, *cut), used.equations, second.outputs, second.constants)
-        again = pattern_of(
-            TwoStage(task.stages.first, inner), task.carried, [var.type for var in cut]
-        )
-        pattern, consulted = whole_pattern(again.outputs), again.consulted
+        cut = list(late)
+    kinds = tuple(var.type for var in cut)
+    inner = Graph((*early, *cut), used.equations, second.outputs, second.constants)
+    found = pattern_of(TwoStage(task.stages.first, inner), task.carried, kinds)
+    pattern = whole_pattern(found.outputs)
     origin = np.concatenate([ids[var].ravel() for var in cut])
     pattern.data = origin[pattern.indices] > 0
     pattern.eliminate_zeros()
     pattern.sort_indices()
     graph = Graph((*early, *second.constants, *cut), used.equations, second.outputs)
-    return Inner(graph, tuple(var.type for var in cut), origin, pattern, consulted)
+    entries = Entries.of(pattern, origin, sum(kind.size for kind in task.kinds))
+    return Inner(graph, kinds, pattern, entries, moves.consulted | found.consulted)
+
+
+def _moves(stages: TwoStage, late: Sequence[Var]) -> TwoStage:
+    """Return what only moves elements of the last inputs of a linear stage, and its indices."""
+    second = stages.second
+    linear: set[Any] = set(late)
+    moved: set[Any] = set(late)
+    kept = []
+    for equation in second.equations:
+        mine = [atom for atom in equation.inputs if atom in linear]
+        if mine:
+            linear.update(equation.outputs)
+            primitive = equation.primitive
+            if not (isinstance(primitive, Linear) and primitive.moves and moved.issuperset(mine)):
+                continue
+            moved.update(equation.outputs)
+        kept.append(equation)
+    outputs = [each.outputs[0] for each in kept if each.outputs[0] in moved]
+    graph = Graph(second.inputs, kept, outputs, second.constants).with_live_equations()
+    return TwoStage(stages.first, graph)
 
 
 def _repeated(
@@ -315,10 +365,11 @@ def backward_plan(task: Task, inner: Inner, chosen: Colouring) -> Plan:
     sizes = np.array([kind.size for kind in inner.kinds])
     which, place = _located(inner.pattern.indices, sizes)
     source, offset = group[passes] * len(sizes) + which, local[passes] * sizes[which] + place
-    pattern, order, entry = _added(rows, inner.origin[inner.pattern.indices] - 1, task)
+    order = inner.entries.order
+    places = Places(source[order], offset[order], inner.entries.target)
     counts = [len(numbers) for numbers in groups.values() for _ in inner.kinds]
     kinds = [*inner.kinds] * len(groups)
-    blocks = _blocks(task, pattern, Places(source[order], offset[order], entry), kinds, counts)
+    blocks = _blocks(task, inner.entries.pattern, places, kinds, counts)
     return Plan(tuple(sweeps), tuple(zip(kinds, counts, strict=True)), tuple(given), blocks)
 
 
@@ -328,17 +379,3 @@ def _within(colours: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
     new[-1] = -1
     new[list(numbers)] = np.arange(len(numbers))
     return new[colours]
-
-
-def _added(rows: np.ndarray, columns: np.ndarray, task: Task) -> tuple[Any, Any, Any]:
-    """Return the pattern with these entries, their order in it, and which of it each one is."""
-    from scipy import sparse
-
-    height, width = (sum(kind.size for kind in each) for each in (task.outputs, task.kinds))
-    key = rows.astype(np.int64) * width + columns
-    order = np.argsort(key, kind="stable")
-    unique, entry = np.unique(key[order], return_inverse=True)
-    row, column = np.divmod(unique, max(1, width))
-    indptr = np.searchsorted(row, np.arange(height + 1))
-    pattern = sparse.csr_array((np.ones(len(unique), bool), column, indptr), shape=(height, width))
-    return pattern, order, None if len(unique) == len(key) else entry

@@ -7,7 +7,6 @@ with the same dependence share one set.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,8 @@ from clew.core.types import Type
 
 LARGEST_PATTERN = 2**27
 """Entries that a set table or a pattern may hold (about 0.7 GB)."""
+
+_INDEX = np.int32  # SciPy looks through wider ones to see whether they could be as narrow
 
 _WORTH_MERGING = 64
 """How many times over the limit sets may be before they are merged: that takes as long."""
@@ -71,9 +72,9 @@ def seeds(kinds: Sequence[Type]) -> list[Reach]:
     from scipy import sparse
 
     total = sum(kind.size for kind in kinds)
-    indptr = np.concatenate([[0], np.arange(total + 1)])
-    ones = np.ones(total, bool)
-    sets = sparse.csr_array((ones, np.arange(total), indptr), shape=(total + 1, total))
+    places = np.arange(-1, total + 1, dtype=_INDEX)
+    places[0] = 0
+    sets = sparse.csr_array((np.ones(total, bool), places[1:-1], places), shape=(total + 1, total))
     result = []
     start = 1
     for kind in kinds:
@@ -88,7 +89,7 @@ class Unions:
 
     def __init__(self) -> None:
         self._known: dict[Any, Reach] = {}
-        self._same: dict[Any, Reach] = {}
+        self._same: dict[Any, list[Reach]] = {}
 
     def of(self, reaches: Sequence[Reach], shape: tuple[int, ...]) -> Reach:
         """Return the union, element by element, of reaches broadcast to a shape."""
@@ -115,15 +116,21 @@ class Unions:
 
         The objects stay in the dictionary, so their identity is a safe key.
         """
-        digest = hashlib.blake2b(np.ascontiguousarray(reach.ids).data, digest_size=16).digest()
-        key = (id(reach.sets), reach.ids.shape, digest)
-        return self._same.setdefault(key, reach)
+        key = (id(reach.sets), reach.ids.shape, hash(reach.ids.tobytes()))
+        known = self._same.setdefault(key, [])
+        for each in known:
+            if each is reach or np.array_equal(each.ids, reach.ids):
+                return each
+        known.append(reach)
+        return reach
 
 
 def _united(left: Reach, right: Reach) -> Reach:
-    width = right.sets.shape[0]
-    key = left.ids.astype(np.int64) * width + right.ids
-    pairs, ids = np.unique(key, return_inverse=True)
+    width = np.int64(right.sets.shape[0])
+    pairs = (left.ids * width + right.ids).ravel()
+    ids: Any = np.arange(pairs.size)
+    if not (pairs[1:] > pairs[:-1]).all():
+        pairs, ids = np.unique(pairs, return_inverse=True)
     first, second = np.divmod(pairs, width)
     most = np.diff(left.sets.indptr)[first], np.diff(right.sets.indptr)[second]
     check_entries(int(most[0].sum(dtype=np.int64) + most[1].sum(dtype=np.int64)))
@@ -141,7 +148,7 @@ def _numbered(sets: Any, rows: np.ndarray) -> Reach:
     from scipy import sparse
 
     counts = np.diff(sets.indptr)
-    indptr = np.concatenate([[0], sets.indptr]).astype(sets.indptr.dtype)
+    indptr = np.concatenate([[0], sets.indptr], dtype=sets.indptr.dtype)
     shape = (sets.shape[0] + 1, sets.shape[1])
     table = sparse.csr_array((sets.data, sets.indices, indptr), shape=shape)
     numbers = np.where(counts > 0, np.arange(1, len(counts) + 1), 0)
@@ -156,9 +163,8 @@ def collected(places: np.ndarray, reach: Reach, ids: np.ndarray, shape: tuple[in
     from scipy import sparse
 
     places, ids = np.broadcast_arrays(places, ids)
-    places, ids = places.ravel(), ids.ravel()
     kept = ids > 0
-    places, ids = places[kept], ids[kept]
+    places, ids = places[kept].astype(_INDEX), ids[kept].astype(_INDEX)
     size = int(np.prod(shape, dtype=np.int64))
     groups = sparse.csr_array(
         (np.ones(len(ids), bool), (places, ids)), shape=(size, reach.sets.shape[0])

@@ -87,7 +87,8 @@ class Elementwise(Primitive):
         if self.operands == "any":
             return [common if type(kind) is type else kind for kind in kinds]
         if self.operands == "inexact" and common.kind not in "fc":
-            common = np.result_type(common, np.float16 if common.itemsize == 1 else np.float64)
+            given = tuple(common if type(kind) is type else kind for kind in kinds)
+            common = self._result_dtype(given, {})
         return [common] * len(kinds)
 
     def result_type(self, types: Sequence[Type], params: dict[str, Any]) -> Type:

@@ -126,6 +126,10 @@ class Primitive:
         """Return an equation of which only some outputs are read; as it is, for most."""
         return equation
 
+    def twins(self, equation: Any) -> dict[Any, Any]:
+        """Return the outputs that are equal to others whatever the operands are, with those."""
+        return {}
+
 
 def innermost(operands: Sequence[Any]) -> Any:
     """Return the builder of the most deeply nested trace among the operands, or None."""

@@ -22,7 +22,7 @@ from clew.core.types import Type, type_of
 from clew.loops.batched import graph_of, lent, selected
 from clew.loops.bodies import Body, Carry, body_of, described
 from clew.loops.residuals import saved_values
-from clew.loops.spec import reordered
+from clew.loops.spec import reordered, twins_of
 from clew.loops.tapes import join_tapes, pick_tape, wide
 from clew.trace import Builder, run
 
@@ -93,6 +93,11 @@ class Switch(Control):
         inputs += [atom for i, atom in enumerate(equation.inputs[1:]) if i in read]
         outputs = [var for var, flag in zip(equation.outputs, live, strict=True) if flag]
         return _equation(equation, inputs, tuple(kept), outputs)
+
+    def twins(self, equation: Any) -> dict[Any, Any]:
+        """Return the outputs that every branch returns before."""
+        returned = zip(*(branch.outputs for branch in equation.params["branches"]), strict=True)
+        return twins_of(equation.outputs, list(returned))
 
 
 def _equation(like: Equation, inputs: Sequence[Any], branches: Branches, outputs: Any) -> Equation:

@@ -15,7 +15,7 @@ from clew.loops.execute import run_loop
 from clew.loops.fission import fission, summed
 from clew.loops.joint import joint
 from clew.loops.schedule import block_positions
-from clew.loops.spec import Groups, Results, Spec, spec_of
+from clew.loops.spec import Groups, Results, Spec, spec_of, twins_of
 from clew.loops.split import split_loop
 from clew.loops.transposed import linear_in, placed, start_of, transposed
 
@@ -71,6 +71,11 @@ class Loop(Control):
     def pruned(self, equation: Any, live: Sequence[bool]) -> Any:
         """Drop the carries and stacks that nobody reads, and inputs that no step reads."""
         return prune_loop(equation, live)
+
+    def twins(self, equation: Any) -> dict[Any, Any]:
+        """Return the stacks of what is stacked before."""
+        spec = spec_of(equation)
+        return twins_of(spec.results(equation.outputs).stacked, spec.body_stacked)
 
 
 def push_loop(

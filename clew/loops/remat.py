@@ -20,7 +20,7 @@ from clew.core.program import program
 from clew.core.types import Type
 from clew.loops.branch import widened
 from clew.loops.closures import outer_traces, with_own_work
-from clew.loops.spec import reordered
+from clew.loops.spec import reordered, twins_of
 from clew.trace import record
 
 
@@ -100,6 +100,10 @@ class Remat(Control):
         inputs = [atom for atom, flag in zip(equation.inputs, reads, strict=True) if flag]
         outputs = [var for var, flag in zip(equation.outputs, live, strict=True) if flag]
         return _equation(equation, inputs, body, outputs)
+
+    def twins(self, equation: Any) -> dict[Any, Any]:
+        """Return the outputs that the body returns before."""
+        return twins_of(equation.outputs, equation.params["body"].outputs)
 
 
 def _equation(

@@ -183,6 +183,13 @@ def spec_of(equation: Any) -> Spec:
     return Spec(**equation.params)
 
 
+def twins_of(outputs: Sequence[Var], made_of: Sequence[Any]) -> dict[Var, Var]:
+    """Return the outputs that are made of the same as an earlier one, with that one."""
+    first: dict[Any, Var] = {}
+    pairs = ((var, first.setdefault(each, var)) for var, each in zip(outputs, made_of, strict=True))
+    return {var: other for var, other in pairs if var is not other}
+
+
 def reordered(graph: Graph, inputs: Sequence[Var], outputs: Sequence[Atom]) -> Graph:
     """Return the same equations with other inputs and outputs, without the dead ones."""
     return Graph(inputs, graph.equations, outputs, graph.constants).with_live_equations()

@@ -169,6 +169,11 @@ def full_like(
     return _like(a, fill_value, dtype, shape)
 
 
+def _weak(value: Any) -> Any:
+    """What a value says of a common dtype: a Python number only its kind (NEP 50)."""
+    return value if type(value) in (bool, int, float, complex) else type_of(operand(value)).dtype
+
+
 @traced_form(np.linspace)
 def linspace(
     start: Any,
@@ -182,9 +187,10 @@ def linspace(
     device: Any = None,
 ) -> Any:
     """Evenly spaced values from start to stop."""
-    start, stop = operand(start), operand(stop)
+    kind = np.result_type(_weak(start), _weak(stop), 0.0)
+    start, stop = as_dtype(operand(start), kind), as_dtype(operand(stop), kind)
     parts = max(num - 1 if endpoint else num, 1)
-    weight = np.arange(num) / parts
+    weight = (np.arange(num) / parts).astype(kind)
     step = e.divide(e.subtract(stop, start), parts)
     ndim = max(type_of(start).ndim, type_of(stop).ndim)
     weight = weight.reshape((num, *(1,) * ndim))

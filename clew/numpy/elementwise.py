@@ -10,8 +10,9 @@ import numpy as np
 from clew.core.types import type_of
 from clew.numpy.selection import clip
 from clew.numpy.sorting import searchsorted
-from clew.numpy.support import Array, as_dtype, inexact, operand, traced_form
+from clew.numpy.support import Array, as_dtype, floating, inexact, operand, traced_form
 from clew.ops import elementwise as e
+from clew.ops.special import i0 as bessel
 from clew.trace.indexing import pick
 from clew.trace.protocols import HANDLERS
 from clew.trace.tracer import power
@@ -24,14 +25,15 @@ HANDLERS[np.bitwise_invert] = e.bitwise_invert
 
 @traced_form(np.float_power)
 def float_power(x: Any, y: Any) -> Array:
-    """Power in floating point."""
-    return e.power(inexact(operand(x)), y)
+    """Power in float64, or complex128, at least."""
+    x = operand(x)
+    return e.power(as_dtype(x, np.result_type(type_of(x).dtype, np.float64)), y)
 
 
 @traced_form(np.fabs)
 def fabs(x: Any) -> Array:
     """Absolute value of a real number."""
-    return e.absolute(inexact(operand(x)))
+    return e.absolute(floating(operand(x)))
 
 
 @traced_form(np.divmod)
@@ -43,6 +45,7 @@ def divmod(x: Any, y: Any) -> tuple[Array, Array]:
 @traced_form(np.modf)
 def modf(x: Any) -> tuple[Array, Array]:
     """Fractional and whole part."""
+    x = floating(operand(x))
     whole = e.trunc(x)
     return e.subtract(x, whole), whole
 
@@ -50,25 +53,34 @@ def modf(x: Any) -> tuple[Array, Array]:
 @traced_form(np.ldexp)
 def ldexp(x: Any, exponent: Any) -> Array:
     """``x 2^exponent``."""
+    x = floating(operand(x))
     return e.multiply(x, as_dtype(e.exp2(operand(exponent)), type_of(x).dtype))
 
 
 @traced_form(np.deg2rad, np.radians)
 def deg2rad(x: Any) -> Array:
     """Degrees to radians."""
-    return e.multiply(inexact(operand(x)), math.pi / 180.0)
+    return e.multiply(floating(operand(x)), math.pi / 180.0)
 
 
 @traced_form(np.rad2deg, np.degrees)
 def rad2deg(x: Any) -> Array:
     """Radians to degrees."""
-    return e.multiply(inexact(operand(x)), 180.0 / math.pi)
+    return e.multiply(floating(operand(x)), 180.0 / math.pi)
 
 
 @traced_form(np.logaddexp2)
 def logaddexp2(x: Any, y: Any) -> Array:
     """``log2(2^x + 2^y)``."""
+    x, y = e.logaddexp.promoted((x, y))
     return e.divide(e.logaddexp(e.multiply(x, e.LOG2), e.multiply(y, e.LOG2)), e.LOG2)
+
+
+@traced_form(np.i0)
+def i0(x: Any) -> Array:
+    """Modified Bessel function of the first kind, order 0."""
+    x = inexact(operand(x))
+    return as_dtype(bessel(x), type_of(x).dtype)
 
 
 @traced_form(np.sinc)
@@ -118,7 +130,7 @@ def nan_to_num(
 @traced_form(np.isclose)
 def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Array:
     """Whether elements agree within tolerances."""
-    a, b = operand(a), operand(b)
+    a, b = operand(a), inexact(operand(b))
     near = e.less_equal(e.absolute(e.subtract(a, b)), atol + rtol * e.absolute(b))
     result = e.logical_or(e.equal(a, b), e.logical_and(e.isfinite(b), near))
     if equal_nan:
@@ -186,7 +198,8 @@ def interp(
 @traced_form(np.heaviside)
 def heaviside(x: Any, at_zero: Any) -> Array:
     """Step function."""
-    return e.where(e.equal(x, 0), at_zero, as_dtype(e.greater(operand(x), 0), np.float64))
+    x, at_zero = e.heaviside.promoted((x, at_zero))
+    return e.where(e.equal(x, 0), at_zero, as_dtype(e.greater(x, 0), type_of(x).dtype))
 
 
 @traced_form(np.real_if_close)

@@ -148,6 +148,7 @@ def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: An
     x = x if rowvar or type_of(x).shape[0] == 1 else x.T
     if y is not None:
         x = np.concatenate([x, np.atleast_2d(operand(y))])
+    x = as_dtype(x, np.result_type(type_of(x).dtype, np.float64))
     count = type_of(x).shape[1] - ((0 if bias else 1) if ddof is None else ddof)
     apart = x - np.mean(x, axis=1, keepdims=True)
     return np.squeeze(apart @ _conjugate(apart).T / count)

@@ -17,8 +17,8 @@ from clew.ops import linalg as l
 _np = np.linalg
 
 
-def _matrix(a: Any) -> Array:
-    x = inexact(operand(a))
+def _matrix(a: Any, whole: bool = False) -> Array:
+    x = operand(a) if whole else inexact(operand(a))
     if type_of(x).ndim < 2:
         raise ShapeError(
             f"linalg: shape {type_of(x).shape} is not a stack of matrices", "give at least two axes"
@@ -150,7 +150,8 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 
     The residual is given wherever there are more rows than columns.
     """
-    a, b = _matrix(a), inexact(operand(b))
+    a, b = e.divide.promoted((operand(a), operand(b)))
+    a = _matrix(a)
     cut = _precision(a) if rcond is None else float(rcond)
     x = l.matmul(l.pinv(a, rcond=cut), b)
     apart = l.matmul(a, x) - b
@@ -184,7 +185,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Array:
 @traced_form(_np.matrix_power)
 def matrix_power(a: Any, n: int) -> Array:
     """Integer power by repeated squaring."""
-    x = _matrix(a)
+    x = _matrix(a, whole=n >= 0)
     if n < 0:
         x, n = l.inv(x), -n
     result = None
@@ -193,7 +194,8 @@ def matrix_power(a: Any, n: int) -> Array:
             result = x if result is None else l.matmul(result, x)
         x, n = l.matmul(x, x), n >> 1
     if result is None:
-        return np.zeros_like(operand(a)) + np.eye(type_of(x).shape[-1])
+        kind = type_of(x)
+        return np.zeros_like(x) + np.eye(kind.shape[-1], dtype=kind.dtype)
     return result
 
 

@@ -15,6 +15,7 @@ from clew.numpy.support import (
     axes_of,
     axis_of,
     flat,
+    floating,
     inexact,
     operand,
     traced_form,
@@ -63,7 +64,9 @@ def _fold(record: Any, pair: Any, neutral: int) -> Any:
         x = as_dtype(x, dtype or _accumulator(type_of(x).dtype))
         axes = axes_of(axis, type_of(x).ndim)
         y = _finish(record(x, axis=axes), x, axes, keepdims)
-        return pair(y, initial) if _given(initial) and not _is(initial, neutral) else y
+        if not _given(initial) or _is(initial, neutral):
+            return y
+        return pair(y, as_dtype(operand(initial), type_of(y).dtype))
 
     return fold
 
@@ -84,14 +87,14 @@ def _extreme(record: Any, pair: Any) -> Any:
         if where is not True and where is not np._NoValue:
             if not _given(initial):
                 raise InputError("max/min: where= needs initial=", "give the value to start from")
-            x = e.where(where, x, initial)
+            x = e.where(where, x, as_dtype(operand(initial), type_of(x).dtype))
         axes = axes_of(axis, type_of(x).ndim)
         if builtins.any(type_of(x).shape[i] == 0 for i in axes) and not _given(initial):
             raise InputError(
                 "the largest or smallest of no elements is not defined", "give initial="
             )
         y = _finish(record(x, axis=axes), x, axes, keepdims)
-        return pair(y, initial) if _given(initial) else y
+        return pair(y, as_dtype(operand(initial), type_of(y).dtype)) if _given(initial) else y
 
     return extreme
 
@@ -158,7 +161,12 @@ def mean(
     x = as_dtype(inexact(operand(a)), dtype)
     axes = axes_of(axis, type_of(x).ndim)
     total = r.sum(_chosen(x, where, 0), axis=axes)
-    return _finish(e.divide(total, _count(x, axes, where)), x, axes, keepdims)
+    return _finish(_per(total, _count(x, axes, where)), x, axes, keepdims)
+
+
+def _per(total: Array, count: Any) -> Array:
+    """A total for each that was counted, in the total's dtype."""
+    return as_dtype(e.divide(total, count), type_of(total).dtype)
 
 
 @traced_form(np.average)
@@ -202,14 +210,14 @@ def var(
     if not _given(centre):
         total = r.keep(r.sum(_chosen(x, where, 0), axis=axes), type_of(x).shape, axes)
         count_kept = count if isinstance(count, int) else r.keep(count, type_of(x).shape, axes)
-        centre = e.divide(total, count_kept)
+        centre = _per(total, count_kept)
     apart = e.subtract(x, centre)
     if type_of(x).dtype.kind == "c":
         squares = e.add(e.square(e.real(apart)), e.square(e.imag(apart)))
     else:
         squares = e.square(apart)
     total = r.sum(_chosen(squares, where, 0), axis=axes)
-    return _finish(e.divide(total, e.subtract(count, ddof)), x, axes, keepdims)
+    return _finish(_per(total, count - ddof), x, axes, keepdims)
 
 
 @traced_form(np.std)
@@ -239,11 +247,34 @@ def ptp(a: Any, axis: Any = None, *, keepdims: Any = False) -> Array:
     return e.subtract(max(a, axis, keepdims), min(a, axis, keepdims))
 
 
+@traced_form(np.logaddexp.reduce)
+def logaddexp_reduce(
+    array: Any,
+    axis: Any = 0,
+    dtype: Any = None,
+    keepdims: Any = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Array:
+    """``log(sum(exp(x)))``, the largest taken out first so that nothing overflows."""
+    x = as_dtype(floating(operand(array)), dtype)
+    x = _chosen(x, where, -np.inf)
+    axes = axes_of(axis, type_of(x).ndim)
+    largest = e.stop_gradient_of(r.max(x, axis=axes))
+    largest = e.where(e.isfinite(largest), largest, 0)
+    apart = e.subtract(x, r.keep(largest, type_of(x).shape, axes))
+    y = e.add(e.log(r.sum(e.exp(apart), axis=axes)), largest)
+    y = e.logaddexp(y, initial) if _given(initial) else y
+    return _finish(y, x, axes, keepdims)
+
+
 # --- NaN left out ------------------------------------------------------------------------
 
 
-def _without_nan(a: Any, fill: Any) -> tuple[Array, Array]:
+def _without_nan(a: Any, fill: Any) -> tuple[Array, Any]:
     x = operand(a)
+    if not type_of(x).inexact:
+        return x, True
     bad = e.isnan(x)
     return e.where(bad, fill, x), e.logical_not(bad)
 
@@ -299,10 +330,10 @@ def nanmin(a: Any, axis: Any = None, keepdims: Any = False) -> Array:
 # --- running -----------------------------------------------------------------------------
 
 
-def _running(record: Any) -> Any:
+def _running(record: Any, accumulator: Any) -> Any:
     def running(a: Any, axis: Any = None, dtype: Any = None) -> Array:
         x = operand(a)
-        x = as_dtype(x, dtype or _accumulator(type_of(x).dtype))
+        x = as_dtype(x, dtype or accumulator(type_of(x).dtype))
         if axis is None:
             x, axis = flat(x), 0
         return record(x, axis=axis_of(axis, type_of(x).ndim))
@@ -310,10 +341,10 @@ def _running(record: Any) -> Any:
     return running
 
 
-traced_form(np.maximum.accumulate)(_running(_cummax))
-traced_form(np.minimum.accumulate)(_running(_cummin))
-cumsum = traced_form(np.cumsum)(_running(_cumsum))
-cumprod = traced_form(np.cumprod)(_running(_cumprod))
+traced_form(np.maximum.accumulate)(_running(_cummax, np.dtype))
+traced_form(np.minimum.accumulate)(_running(_cummin, np.dtype))
+cumsum = traced_form(np.cumsum)(_running(_cumsum, _accumulator))
+cumprod = traced_form(np.cumprod)(_running(_cumprod, _accumulator))
 
 
 @traced_form(np.cumulative_sum)

@@ -245,14 +245,14 @@ def diagflat(v: Any, k: int = 0) -> Array:
 def tril(m: Any, k: int = 0) -> Array:
     """The lower triangle, zero above."""
     x = operand(m)
-    return where(np.tri(*type_of(x).shape[-2:], k=k, dtype=bool), x, 0)
+    return where(np.tri(*type_of(x).shape[-2:], k=k, dtype=bool), x, type_of(x).dtype.type(0))
 
 
 @traced_form(np.triu)
 def triu(m: Any, k: int = 0) -> Array:
     """The upper triangle, zero below."""
     x = operand(m)
-    return where(np.tri(*type_of(x).shape[-2:], k=k - 1, dtype=bool), 0, x)
+    return where(np.tri(*type_of(x).shape[-2:], k=k - 1, dtype=bool), type_of(x).dtype.type(0), x)
 
 
 @traced_form(np.fill_diagonal)

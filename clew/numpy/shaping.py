@@ -221,7 +221,8 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
 @traced_form(np.copy)
 def copy(a: Any, order: str = "K", subok: bool = False) -> Array:
     """Return an array of its own with the same values."""
-    return e.positive(operand(a))
+    x = operand(a)
+    return e.convert(x, dtype=type_of(x).dtype)
 
 
 @traced_form(np.astype)

@@ -80,6 +80,9 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Array:
     return searchsorted(bins, x, side="left" if right else "right")
 
 
+_PYTHON_NUMBERS = (int, float)  # they take the dtype of the array (NEP 50)
+
+
 def _ranked(a: Any, axis: Any) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
     """Sort over several axes as one, moved to the end."""
     x = operand(a)
@@ -127,6 +130,8 @@ def quantile(
     rows_first = np.moveaxis(rows, -1, 0)
     low, high = rows_first[below], rows_first[above]
     weight = e.subtract(place, below)
+    if type(q) in _PYTHON_NUMBERS:
+        weight = as_dtype(weight, type_of(rows).dtype)
     weight = np.reshape(weight, (*type_of(weight).shape, *(1,) * (type_of(rows).ndim - 1)))
     y = _with_nan(rows, e.add(low, e.multiply(weight, e.subtract(high, low))))
     if keepdims:
@@ -138,7 +143,8 @@ def quantile(
 @traced_form(np.percentile)
 def percentile(a: Any, q: Any, axis: Any = None, *args: Any, **kwargs: Any) -> Array:
     """Quantiles in percent."""
-    return quantile(a, e.divide(operand(q), 100.0), axis, *args, **kwargs)
+    part = q / 100.0 if type(q) in _PYTHON_NUMBERS else e.divide(operand(q), 100.0)
+    return quantile(a, part, axis, *args, **kwargs)
 
 
 @traced_form(np.isin)
@@ -194,7 +200,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:
     index = operand(x)
     plain = _actual(index)
     length = max(int(plain.max(initial=-1)) + 1, minlength)
-    weight = np.ones(plain.shape) if weights is None else operand(weights)
+    weight = np.ones(plain.shape) if weights is None else as_dtype(operand(weights), np.float64)
     total = np.zeros_like(weight, shape=(length,))
     if not is_traced(total):
         return np.bincount(plain, weight, minlength)

@@ -123,3 +123,15 @@ def inexact(x: Array) -> Array:
     dtype('float64')
     """
     return x if type_of(x).inexact else convert(x, dtype=np.dtype(np.float64))
+
+
+def floating(x: Array) -> Array:
+    """Convert integers and booleans to the float that NumPy's ufuncs compute them in.
+
+    That is the smallest which holds them all, and float64 where none does.
+
+    >>> floating(np.array([1, 2], np.int16)).dtype
+    dtype('float32')
+    """
+    kind = type_of(x)
+    return x if kind.inexact else convert(x, dtype=np.result_type(kind.dtype, np.float16))

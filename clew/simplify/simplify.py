@@ -90,9 +90,10 @@ class _Simplifier:
         )
         known = self._seen.get(key)
         if known is not None:
-            self._replaced.update(zip(equation.outputs, known, strict=True))
+            self._replaced.update(zip(equation.outputs, map(self._resolve, known), strict=True))
             return
         self._seen[key] = equation.outputs
+        self._replaced.update(equation.primitive.twins(equation))
         self._made_by.update(dict.fromkeys(equation.outputs, equation))
         self._equations.append(equation)
 

@@ -72,13 +72,13 @@ def _astype(self: Tracer, dtype: Any, *args: Any, copy: bool = True, **kwargs: A
 
 
 def _copy(self: Tracer, order: str = "C") -> Any:
-    """An array of its own with the same values."""
-    return e.positive(self)
+    """``np.copy`` of this array."""
+    return np.copy(self, order=order)  # type: ignore[call-overload]
 
 
 def _flatten(self: Tracer, order: str = "C") -> Any:
     """The elements in one axis: a copy."""
-    return e.positive(np.ravel(self, order=order))  # type: ignore[call-overload]
+    return _copy(np.ravel(self, order=order))  # type: ignore[call-overload]
 
 
 def _fill(self: Tracer, value: Any) -> None:
@@ -153,4 +153,4 @@ def install() -> None:
     }
     for name, method in methods.items():
         setattr(Tracer, name, method)
-    Tracer.__deepcopy__ = lambda self, memo: e.positive(self)  # type: ignore[attr-defined]
+    Tracer.__deepcopy__ = lambda self, memo: _copy(self)  # type: ignore[attr-defined]

@@ -80,6 +80,7 @@ _REDUCE = {
     np.minimum: np.min,
     np.logical_and: np.all,
     np.logical_or: np.any,
+    np.logaddexp: np.logaddexp.reduce,
 }
 _ACCUMULATE = {
     np.add: np.cumsum,

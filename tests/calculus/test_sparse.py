@@ -13,7 +13,7 @@ from scipy import sparse
 import clew
 from benchmarks.sparse import bundle, heat_residual, plate_energy, reprojection
 from clew.calculus import compressed, plans, reach
-from clew.calculus.colouring import colour, colour_columns, colour_symmetric
+from clew.calculus.colouring import colour, colour_columns, colour_rows, colour_symmetric
 from clew.calculus.sparsity import jacobian_pattern
 from clew.core.errors import InputError, MemoryLimitError
 
@@ -396,6 +396,18 @@ def test_bands_take_as_many_colours_as_they_are_wide():
         assert colour_columns(pattern).count == width
 
 
+def test_blocks_take_as_many_colours_as_they_are_wide():
+    rng = np.random.default_rng(0)
+    for height, width in ((2, 3), (4, 1), (1, 5)):
+        blocks = sparse.block_diag([np.ones((height, width))] * 20, format="csr")
+        own = sparse.csr_array(blocks)[rng.permutation(20 * height)]
+        assert colour_columns(own).count == width
+        assert colour_rows(own).count == height
+    # A column that begins a short row, and stands further on in a longer one.
+    uneven = sparse.csr_array(np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]]))
+    assert colour_columns(uneven).count == 2
+
+
 def test_arrows_take_few_colours():
     arrow = np.eye(50)
     arrow[0] = arrow[:, 0] = 1.0
@@ -481,6 +493,23 @@ def test_a_banded_residual_against_its_analytic_jacobian(monkeypatch):
         assert k.shape == (n,)
         assert found.nnz == 3 * n - 2
     assert [each[0] for each in seen] == [3, 3]
+
+
+def test_an_element_moved_to_two_places_of_a_row():
+    places = np.array([[0, 1, 1, 3, 2, 0], [0, 2, 1, 0, 2, 4]])
+
+    def f(x):
+        left, right = x[places[0]], x[places[1]]
+        return left * right + np.sin(left) * np.where(MASK, right, 1.0)
+
+    x = np.linspace(0.5, 1.5, 5)
+    found = clew.jacobian(f, mode="sparse")(x)
+    agree(found, dense(f, x))
+    assert found.nnz == int(sum(len({a, b}) for a, b in places.T))
+    agree(clew.jit(clew.jacobian(f, mode="sparse"))(x), dense(f, x))
+
+
+MASK = np.array([True, False, True, True, False, True])
 
 
 def test_bundle_adjustment_takes_three_passes_at_any_size(monkeypatch):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import warnings
+
 import numpy as np
 import pytest
 
 import clew
 import clew.numpy as cnp
 from clew.core import pytree
+from clew.core.primitive import PRIMITIVES
 from clew.core.verify import verify
 from clew.trace.protocols import HANDLERS
 
@@ -209,6 +214,10 @@ CASES = {
     "fft2": [(np.fft.fft2, T)], "ifft2": [(np.fft.ifft2, T)], "rfft2": [(np.fft.rfft2, T)],
     "irfft2": [(np.fft.irfft2, T)], "hfft": [(np.fft.hfft, Z)], "ihfft": [(np.fft.ihfft, V)],
     "fftshift": [(np.fft.fftshift, A)], "ifftshift": [(lambda a: np.fft.ifftshift(a, 1), A)],
+    "reduce": [(np.logaddexp.reduce, A), (lambda a: np.logaddexp.reduce(a, axis=(0, 1), keepdims=True), 400.0 * A),
+               (lambda a: np.logaddexp.reduce(np.where(a < 1, -np.inf, a), axis=1, initial=0.5), A),
+               (lambda a: np.logaddexp.reduce(a, axis=1, where=MASK), A)],
+    "i0": [(np.i0, A)],
     "cov": [(np.cov, A)], "corrcoef": [(np.corrcoef, A)],
 }  # fmt: skip
 GENERATOR_T = np.random.default_rng(1).normal(size=(2, 4, 2))
@@ -241,6 +250,62 @@ def test_traced_form_agrees_with_numpy(name, number):
     smooth = smooth and np.asarray(argument).dtype.kind in "fc" and not np.isnan(argument).any()
     if smooth and name not in KINKED:
         clew.testing.check_derivatives(function, argument)
+
+
+DTYPES = ("bool", "int8", "uint16", "int32", "int64", "float16", "float32", "complex64")
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_traced_form_has_numpys_dtype_whatever_it_is_given(name, dtype):
+    for function, argument in CASES[name]:
+        kind = getattr(argument, "dtype", np.dtype(object)).kind
+        if kind not in "fc" or (kind == "c" and dtype != "complex64"):
+            continue
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+                given = argument.astype(dtype)
+                expected = function(given.copy())
+        except (TypeError, ValueError, np.linalg.LinAlgError):
+            continue  # NumPy does not take that dtype
+        if name == "putmask" and given.dtype.kind not in "fc":
+            with pytest.raises(clew.DtypeError, match="would cut the gradient"):
+                clew.trace(function)(given)
+            continue
+        with warnings.catch_warnings(action="ignore"):
+            graph = clew.trace(function)(given)
+        found = [output.type.dtype for output in graph.outputs]
+        assert found == [np.asarray(y).dtype for y in pytree.flatten(expected)[0]]
+
+
+NUMBERS = (2, 2.0, *(np.dtype(name) for name in ("bool", *"bBhHiIlLefdFD")))
+UFUNCS = sorted(
+    {np.true_divide, np.float_power, np.degrees, np.radians, np.fabs, np.heaviside, np.logaddexp2}
+    | {getattr(np, name) for name in PRIMITIVES if isinstance(getattr(np, name, None), np.ufunc)},
+    key=lambda ufunc: ufunc.__name__,
+)
+
+
+@pytest.mark.parametrize("ufunc", UFUNCS)
+def test_ufuncs_have_numpys_dtype_whatever_they_are_given(ufunc):
+    for kinds in itertools.product(NUMBERS, repeat=ufunc.nin):
+        given = [np.ones(2, kind) if isinstance(kind, np.dtype) else kind for kind in kinds]
+        traced = [x for x in given if isinstance(x, np.ndarray)]
+        if not traced or (ufunc is np.power and kinds[1:] in ((2,), (2.0,))):
+            continue  # a square is of its own: a bool squared is int8, as by the operator
+        try:
+            with np.errstate(all="ignore"):
+                expected = ufunc(*given)
+        except TypeError:
+            continue  # NumPy does not take them
+        graph = clew.trace(functools.partial(_applied, ufunc, given))(*traced)
+        assert graph.outputs[0].type.dtype == expected.dtype, kinds
+
+
+def _applied(ufunc, given, *arrays):
+    """Put traced arrays where arrays are, numbers where numbers are."""
+    traced = iter(arrays)
+    return ufunc(*(next(traced) if isinstance(x, np.ndarray) else x for x in given))
 
 
 @pytest.mark.parametrize("axis", [None, 0, (0, 1)])

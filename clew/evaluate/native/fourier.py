@@ -145,7 +145,8 @@ class Lines:
         ]
         symbol = program.module.add(e)
         if self._chunks > 1:
-            program.parallel([Call(symbol, given, self._units, self._chunks, [])])
+            size = -(-self._units // self._chunks)
+            program.parallel([Call(symbol, given, self._units, size, self._chunks, [])])
         else:
             pointers = ", ".join(f"ptr {name}" for _, name in given)
             program.e.line(f"call void {symbol}({pointers}, i64 0, i64 {self._units}, i64 0)")

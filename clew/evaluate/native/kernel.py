@@ -33,7 +33,7 @@ from clew.evaluate.native.spaces import (
     space_of,
 )
 from clew.evaluate.native.storage import Memory, Registers, Splat, Storage
-from clew.evaluate.native.wide import vector_loop
+from clew.evaluate.native.wide import MOST_LANES, vector_loop
 
 _CHUNK_WORK = 1 << 17
 """Operations that one chunk of a kernel should at least do."""
@@ -61,6 +61,8 @@ class Call:
     arguments: list[tuple[str, str]]
     """LLVM type and the caller's name of each argument; begin, end and chunk follow."""
     extent: int
+    size: int
+    """Turns of the outermost loop in a chunk, of the ``extent`` that there are."""
     chunks: int
     partial: list[Partial]
     bounds: tuple[int, ...] | None = None
@@ -242,12 +244,13 @@ class Kernel:
             groups = self._merged()
             extent = groups[0].extent if groups else 1
             bounds = self._joined(groups)
-            chunks = len(bounds) - 1 if bounds else self._chunks(extent)
+            size = self._size(extent, len(groups))
+            chunks = len(bounds) - 1 if bounds else -(-extent // size) if extent else 1
             for reduction in self._reductions:
                 self._settle(reduction, chunks)
         for slot in self.complaints.values():
             self.e.set(slot, self.e.constant(INT64, 0))
-        self._nest(groups, body, chunks, bounds or (extent, -(-extent // chunks)))
+        self._nest(groups, body, chunks, bounds or (extent, size))
         for number, slot in enumerate(self.complaints.values()):
             self.e.parameters.append(("ptr", f"flag{number}", ""))
             with self.e.when(self.e.truth(self.e.get(slot))):
@@ -256,7 +259,7 @@ class Kernel:
         if chunks > 1:
             self.e.parameters += [("i64", "begin", ""), ("i64", "end", ""), ("i64", "chunk", "")]
         symbol = self.e.module.add(self.e, QUICK if self.quick else None)
-        return Call(symbol, self._arguments, extent, chunks, self._partials, bounds)
+        return Call(symbol, self._arguments, extent, size, chunks, self._partials, bounds)
 
     def _point(self, equation: Equation) -> None:
         var = equation.outputs[0]
@@ -352,12 +355,13 @@ class Kernel:
                 return False
         return True
 
-    def _chunks(self, extent: int) -> int:
-        total = self._work
-        for term in self._terms:
-            total *= term.extent
-        chunks = max(1, min(extent, _MOST_CHUNKS, total // _CHUNK_WORK))
-        return -(-extent // -(-extent // chunks)) if extent else 1
+    def _size(self, extent: int, loops: int) -> int:
+        """Return how many turns of the outermost loop are a chunk: mostly whole vectors."""
+        total = self._work * math.prod(term.extent for term in self._terms)
+        size = -(-extent // max(1, min(extent, _MOST_CHUNKS, total // _CHUNK_WORK)))
+        if loops == 1 and 16 * MOST_LANES <= size < extent:
+            size = -(-size // MOST_LANES) * MOST_LANES
+        return size
 
     def _joined(self, groups: Sequence[_Group]) -> tuple[int, ...] | None:
         """Join the region, if there is one and that can be; return where the chunks begin."""

@@ -218,7 +218,7 @@ class Program:
         """Call a kernel for the part of its outermost loop that a chunk stands for."""
         chunk = Value(INT64, "%chunk")
         if call.bounds is None:
-            size = inner.constant(INT64, -(-call.extent // call.chunks))
+            size = inner.constant(INT64, call.size)
             begin = inner.mul(chunk, size)
             end = inner.minimum(inner.add(begin, size), inner.constant(INT64, call.extent))
         else:

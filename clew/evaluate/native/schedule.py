@@ -194,9 +194,12 @@ class _Scheduler:
 
     def _source(self, atom: Atom) -> Atom:
         """Return what a value is a view of."""
-        while type(atom) is Var and self._kind.get(atom) in ("view", "moved"):
+        while type(atom) is Var and self._is_view(atom):
             atom = self._maker[atom].inputs[0]
         return atom
+
+    def _is_view(self, var: Var) -> bool:
+        return self._kind.get(var) in ("view", "moved")
 
     def _until(self, atom: Atom) -> int:
         step = self._step_of.get(atom) if type(atom) is Var else None
@@ -258,6 +261,11 @@ class _Scheduler:
         self, equation: Equation, kind: str, extents: tuple[int, ...]
     ) -> list[tuple[Var, bool]]:
         """Return what an equation reads behind views, and whether at the same place."""
+        if isinstance(equation.primitive, Elementwise):
+            shape = equation.outputs[0].type.shape
+            operands = [atom for atom in equation.inputs if type(atom) is Var]
+            if all(x.type.shape == shape and not self._is_view(x) for x in operands):
+                return [(x, self._kind.get(x) == "point") for x in dict.fromkeys(operands)]
         terms = [Term(extent) for extent in extents]
         found: dict[Var, bool] = {}
         for atom, index in operand_indices(equation, kind, terms):
@@ -277,7 +285,7 @@ class _Scheduler:
             atom, index = maker.inputs[0], moved
         if type(atom) is not Var:
             return
-        moved_view = self._kind.get(atom) in ("view", "moved")
+        moved_view = self._is_view(atom)
         source = self._source(atom)
         if type(source) is not Var:
             return

@@ -19,7 +19,7 @@ from clew.evaluate.native.host import Host, host
 from clew.evaluate.native.module import Passage
 from clew.evaluate.native.straight import SIZES, Gathered, Instruction, Straight, read
 
-_MOST_LANES = 16
+MOST_LANES = 16
 """Lanes for which rare cases have functions."""
 _MASKS = 32
 """Bytes in the vectors of machines that load and store under masks."""
@@ -27,6 +27,8 @@ _COPIES = ((10, 4), (20, 2))
 """How many vectors a turn of the loop does, for bodies of so many instructions at most."""
 _NEAR = 4
 """Elements apart up to which those between are worth loading too."""
+_DENSE = 32
+"""Instructions for each such access from which on that does not matter."""
 _MOST_PIECES = 2
 """Smaller vectors at the end of a loop from which on one mask is better."""
 _SHORT = 64
@@ -113,6 +115,8 @@ class Wide:
         many bytes.
     wide : set
         Values with a number for each lane.
+    apart : int
+        Loads and stores of elements a little apart.
     """
 
     body: Straight
@@ -122,6 +126,7 @@ class Wide:
     pieces: bool = False
     strides: dict[str, int] = field(default_factory=dict)
     wide: set[str] = field(default_factory=set)
+    apart: int = 0
 
     def same(self, name: str) -> bool:
         """Say whether a value is the same for all elements."""
@@ -145,11 +150,13 @@ def widened(
     widest = max((_bytes(wide, each) for each in body.instructions), default=0)
     if not widest:
         return None
-    wide.lanes = min(_MOST_LANES, on.vector // widest)
+    wide.lanes = min(MOST_LANES, on.vector // widest)
     if extent is not None:
         while wide.lanes > 2 and wide.lanes // 2 >= extent:
             wide.lanes //= 2
     length = sum(not wide.same(each.name) or each.what == "store" for each in body.instructions)
+    if wide.apart * _DENSE > length:
+        return None
     rare = any(each.what == "rare" for each in body.instructions)
     if not rare:
         wide.copies = next((copies for most, copies in _COPIES if length <= most), 1)
@@ -192,12 +199,12 @@ def _classify(wide: Wide) -> None:
         if one.what == "store":
             if names[1] not in wide.strides:
                 raise _Narrow
-            _far_apart(wide, one, names[1])
+            wide.apart += _is_near(wide, one, names[1])
         elif one.what == "load":
             if wide.same(names[0]) and _root(made, names[0]) in stored:
                 raise _Narrow
             if not wide.same(names[0]):
-                _far_apart(wide, one, names[0])
+                wide.apart += _is_near(wide, one, names[0])
                 wide.wide.add(one.name)
         elif one.what == "rare":
             wide.wide.add(one.name)
@@ -218,11 +225,10 @@ def _root(made: Mapping[str, Instruction], pointer: str) -> str:
     return pointer
 
 
-def _far_apart(wide: Wide, one: Instruction, pointer: str) -> None:
-    """Refuse elements a little apart: LLVM loads and stores those between with them."""
+def _is_near(wide: Wide, one: Instruction, pointer: str) -> bool:
+    """Say whether elements are a little apart: LLVM loads and stores those between with them."""
     stride, size = wide.strides.get(pointer), SIZES[one.kind]
-    if stride is not None and stride != size and abs(stride) <= _NEAR * size:
-        raise _Narrow
+    return stride is not None and stride != size and abs(stride) <= _NEAR * size
 
 
 def _stride(wide: Wide, one: Instruction, names: Sequence[str]) -> int | None:
@@ -281,15 +287,20 @@ class Writer:
         e, wide = self._e, self._wide
         first, last = (e.constant(INT64, x) if isinstance(x, int) else x for x in (start, stop))
         step = wide.lanes * wide.copies
+        turns, left = 2, step
+        if isinstance(start, int) and isinstance(stop, int):
+            turns, left = divmod(stop - start, step)
         full = e.add(first, e.and_(e.sub(last, first), e.constant(INT64, -step)))
         with e.aside() as loops:
-            with e.loop(first, full, step) as i:
+            with e.loop(first, full, step) as counter:
+                i = counter if turns == 1 else self._hidden(counter)
                 for copy in range(wide.copies):
                     self._turn(e.add(i, e.constant(INT64, copy * wide.lanes)), copy, "")
             if wide.pieces and isinstance(stop, int):
                 self._pieces(stop, step)
             elif not (whole and wide.copies == 1):
-                with e.loop(full, last, wide.lanes) as i:
+                with e.loop(full, last, wide.lanes) as counter:
+                    i = counter if left <= wide.lanes else self._hidden(counter)
                     self._turn(i, 0, "" if whole else self._mask(e.sub(last, i)))
         with e.when(e.lt(first, last)):
             for line in self._ahead:
@@ -301,6 +312,14 @@ class Writer:
             e.put(loops)
             for each in wide.body.gathered:
                 self._finish(each)
+
+    def _hidden(self, counter: Value) -> Value:
+        """Return a loop's counter so that LLVM does not see what it is.
+
+        Otherwise it looks for better addresses, for half of the time that all takes, and there
+        are few. A loop of one turn is none to it: there numbers that are known help.
+        """
+        return Value(INT64, self._e.assign(f'call i64 asm "", "=r,0"(i64 {counter.name})'))
 
     def _pieces(self, stop: int, step: int) -> None:
         """Write what is left of a loop of known length in ever smaller vectors, without masks."""

@@ -14,6 +14,7 @@ import clew
 from clew.evaluate.native import wide
 from clew.evaluate.native.emitter import INT64, Emitter, Value
 from clew.evaluate.native.host import Host, host
+from clew.evaluate.native.program import Program
 from clew.evaluate.native.wide import vector_loop, widened
 from tests.evaluate.native.compiling import Loops
 
@@ -95,6 +96,15 @@ def test_elements_a_little_apart_are_left_to_llvm() -> None:
     assert widened(lines(7), "%i", HOST, None) is not None
     assert widened(lines(1, store="0"), "%i", HOST, None) is None
     assert widened(lines(1), "%i", Host(16, 32, True), None) is None
+
+
+def test_elements_a_little_apart_do_not_matter_where_much_is_done_with_them() -> None:
+    *before, address, store = lines(3)
+    value = store.split()[2].rstrip(",")
+    for extra, left in ((10, True), (80, False)):
+        chain = [f"  %c{n} = fmul double {f'%c{n - 1}' if n else value}, 2.0" for n in range(extra)]
+        text = (*before, *chain, address, store.replace(value, f"%c{extra - 1}"))
+        assert (widened(text, "%i", HOST, None) is None) == left
 
 
 def words(*text: str, kind: str = "double") -> tuple[str, ...]:
@@ -229,6 +239,27 @@ def test_how_a_loop_of_known_length_ends() -> None:
     assert made(100).pieces  # 96 and 4
     assert made(47).pieces  # a short loop
     assert not made(1021).pieces  # a mask is better than four more pieces
+
+
+@needs_masks
+def test_llvm_does_not_see_the_counter_of_a_loop_of_several_turns() -> None:
+    lanes = host().vector // 8
+    # That of whole turns, and that of what is left.
+    assert loop(Value(INT64, "%n"), 1).module.text().count('asm ""') == 2
+    assert loop(64 * lanes, 1).module.text().count('asm ""') == 1
+    assert 'asm ""' not in loop(lanes, 1).module.text()
+
+
+@needs_masks
+def test_chunks_of_one_loop_are_whole_vectors() -> None:
+    def text(length: int) -> str:
+        graph = clew.trace(lambda x: np.exp(np.sin(x)) * np.cos(x))(array("float64", length))
+        return Program(graph).module.text()
+
+    assert "masked" not in text(10_000)  # 16 times 640, but for the last
+    assert "masked" in text(9_999)
+    for length in (9_999, 10_000, 16_384 + 1, 30_000):
+        agree(lambda x: (np.exp(np.sin(x)) * np.cos(x), np.sum(x * x)), array("float64", length))
 
 
 def test_loops_alike_are_written_once() -> None:
