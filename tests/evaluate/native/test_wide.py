@@ -262,6 +262,7 @@ def test_chunks_of_one_loop_are_whole_vectors() -> None:
         agree(lambda x: (np.exp(np.sin(x)) * np.cos(x), np.sum(x * x)), array("float64", length))
 
 
+@needs_masks
 def test_loops_alike_are_written_once() -> None:
     wide._known.clear()
     f = clew.jit(lambda x, y: (np.sum(x * x), np.sum(y * y)))
