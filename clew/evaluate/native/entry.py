@@ -304,7 +304,12 @@ def _dropped(table: np.ndarray, places: Sequence[int]) -> None:
 
 
 def _freed(arenas: np.ndarray) -> None:
-    machinery = _machinery()
+    """Free what waits.
+
+    A thread that compiles for another one may collect garbage: it must not wait for that one's
+    lock. Only the machinery makes what waits; where there is none yet, there is nothing to free.
+    """
+    machinery = _installed() if _installed.cache_info().currsize else None
     if machinery is not None:
         machinery.release(arenas.ctypes.data)
 

@@ -19,6 +19,7 @@ from clew.core.kinds import general
 from clew.core.primitive import PRIMITIVES, NoDerivative
 from clew.core.types import Type
 from clew.evaluate.native import entry as entries
+from clew.evaluate.native import toolchain
 from clew.evaluate.native.calling import Native
 from clew.evaluate.native.entry import MISS, Constant, Operand
 
@@ -419,3 +420,19 @@ def test_unknown_interpreters_have_no_entries(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(entries, "_is_known", lambda array: array.dtype.isnative)
     assert not entries._objects_are_known()
+
+
+def test_garbage_is_collected_while_another_thread_holds_the_compilers_lock() -> None:
+    programs = [compiled(lambda x: np.cumsum(np.sin(x) @ x), np.ones((40, 40)))]
+    programs[0]([np.ones((40, 40))])
+    assert programs[0].arena > 0
+
+    def collect() -> None:
+        programs.clear()
+        gc.collect()
+
+    with toolchain.lock:
+        thread = threading.Thread(target=collect, daemon=True)
+        thread.start()
+        thread.join(20.0)
+    assert not thread.is_alive()
