@@ -80,12 +80,12 @@ def _by_place(pattern: Any) -> Colouring | None:
 
     So it does where a matrix is made of blocks; no colouring has fewer colours.
     """
-    rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
-    colours = np.full(pattern.shape[1], -1)
-    np.maximum.at(colours, pattern.indices, np.arange(pattern.nnz) - pattern.indptr[rows])
     count = _most(pattern.indptr)
     if pattern.shape[0] * count > _FILLED * pattern.nnz:
         return None
+    rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
+    colours = np.full(pattern.shape[1], -1)
+    np.maximum.at(colours, pattern.indices, np.arange(pattern.nnz) - pattern.indptr[rows])
     met = np.bincount(rows * count + colours[pattern.indices], minlength=1)
     return Colouring(colours, count, "columns") if met.max() <= 1 else None
 
