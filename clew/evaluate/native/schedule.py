@@ -48,6 +48,11 @@ _LIGHT_ENOUGH = 2
 _MOST_READERS = 2
 _HORIZONTAL = 8
 """Kernels looked at, from the latest, for one that an equation could join without reading it."""
+_MOST_STRANGERS = 64
+"""Elements that a turn of a kernel computes, from which it is joined only by what reads the same.
+
+Steps down the gradients of many like arrays are then several kernels with the same text.
+"""
 
 
 @dataclass(eq=False)
@@ -60,6 +65,10 @@ class Step:
     extents: tuple[int, ...] = ()
     after: int = 0
     """The steps that must have run, all of them, as bits."""
+    reads: set[Var] = field(default_factory=set)
+    """What a kernel reads behind views, its own values too."""
+    written: int = 0
+    """Elements that one turn of a kernel's loops computes."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +227,8 @@ class _Scheduler:
             self._steps.append(step)
             self._kernels.append(step)
         step.equations.append(equation)
+        step.reads.update(var for var, _ in reads)
+        step.written += math.prod(_shape(equation, kind)) // max(1, math.prod(extents))
         self._step_of[equation.outputs[0]] = step
         new = 0
         for var, _ in reads:
@@ -238,7 +249,10 @@ class _Scheduler:
         nearby = [step for step in own.values() if step.kind == "kernel"]
         if math.prod(extents) >= _WORTH_JOINING or len(self._graph.equations) < _LONG:
             seen = {id(step) for step in nearby}
-            nearby += [s for s in self._kernels[-_HORIZONTAL:] if id(s) not in seen]
+            for step in self._kernels[-_HORIZONTAL:]:
+                strange = step.written >= _MOST_STRANGERS and step.reads.isdisjoint(dict(reads))
+                if id(step) not in seen and not strange:
+                    nearby.append(step)
         nearby.sort(key=lambda step: -step.number)
         for step in nearby:
             fits = step.extents == extents and len(step.equations) < _LARGEST_KERNEL
@@ -392,8 +406,12 @@ def length_of(graph: Graph) -> int:
     return total
 
 
+def _shape(equation: Equation, kind: str) -> tuple[int, ...]:
+    return space_of(equation).shape if kind == "reduce" else equation.outputs[0].type.shape
+
+
 def _extents(equation: Equation, kind: str) -> tuple[int, ...]:
-    shape = space_of(equation).shape if kind == "reduce" else equation.outputs[0].type.shape
+    shape = _shape(equation, kind)
     return tuple(shape[axis] for axis in loop_axes(shape))
 
 
