@@ -23,7 +23,7 @@ import warnings
 from pathlib import Path
 
 # Raised whenever the same IR text would be compiled to different code by a newer Clew.
-FORMAT = 2
+FORMAT = 3
 
 _MAGIC = b"CLEWOBJ\n"
 _HEADER = struct.Struct("<8sI32sQ32s")

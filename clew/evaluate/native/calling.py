@@ -15,8 +15,9 @@ from clew.core.errors import MemoryLimitError
 from clew.core.graph import Graph
 from clew.core.source import Where
 from clew.core.types import Type
+from clew.evaluate.native.compiling import Compiler
 from clew.evaluate.native.entry import MISS, Arenas, Entry, Operand, Routine, entry
-from clew.evaluate.native.linking import linked
+from clew.evaluate.native.linking import Linker
 from clew.evaluate.native.notes import Notes
 from clew.evaluate.native.pool import install
 from clew.evaluate.native.program import Callout, Facts, Program
@@ -42,14 +43,16 @@ class Native:
 
     def __init__(self, graph: Graph, level: int = 3, notes: Notes | None = None) -> None:
         begun = time.perf_counter()
-        program = Program(graph, notes)
+        with Compiler() as compiler:
+            linker = Linker(compiler, level)
+            program = Program(graph, notes, linker)
+            if program.module.declares("clew_parallel_within"):
+                install()
+            library = linker.library(program.module, ["program"])
         self.inputs = [var.type for var in graph.inputs]
         self.outputs = [atom.type for atom in graph.outputs]
         self.callouts = program.callouts
         self.arena = program.arena.size
-        if program.module.declares("clew_parallel_within"):
-            install()
-        library = linked(program.module, ["program"], level)
         self.facts = Facts(library, time.perf_counter() - begun)
         error = _Error()
         callback = _CALLBACK(_evaluator(self.callouts, error))

@@ -140,7 +140,6 @@ class _Machine:
             self._states.reserve(e.select(e.lt(total, limit), total, limit))
         e.set(self._olds, self._old.length)
         e.set(self._freshes, self._number(0))
-        e.loops += 1
         head, turn, after = (e.new_label(prefix) for prefix in ("head", "turn", "after"))
         e.start(head)
         more = e.gt(e.get(self._end), self._number(0))

@@ -51,7 +51,8 @@ def ticks_function(module: Module, triple: str) -> str:
 @functools.lru_cache(maxsize=1)
 def ticks_per_second() -> float:
     """Return how fast the counter counts."""
-    from clew.evaluate.native.toolchain import compiled, target
+    from clew.evaluate.native.compiling import compiled
+    from clew.evaluate.native.toolchain import target
 
     module = Module()
     e = Emitter(module, "ticks_now", (), "i64", linkage="")

@@ -83,7 +83,6 @@ class _LoopWriter:
         e = self._e
         self._count = e.slot(INT64)
         e.set(self._count, e.constant(INT64, 0))
-        e.loops += 1
         e.depth += 1
         head, body, after = (e.new_label(p) for p in ("while", "do", "done"))
         e.start(head)

@@ -97,8 +97,6 @@ class Emitter(NumpyRules):
         self.flags = flags
         self.parameters = list(parameters)
         self.attributes = attributes
-        self.loops = 0
-        """Loops that have been begun."""
         self.depth = 0
         """Loops around what is being written."""
         self._header = (linkage, result)
@@ -303,7 +301,6 @@ class Emitter(NumpyRules):
 
         ``metadata`` is the name of a loop's metadata node.
         """
-        self.loops += 1
         self.depth += 1
         first, last = (str(x) if isinstance(x, int) else x.name for x in (start, stop))
         head, body, latch, after = (self.new_label(p) for p in ("head", "body", "latch", "after"))

@@ -22,8 +22,9 @@ import numpy as np
 
 from clew.core import pytree
 from clew.core.types import Type
+from clew.evaluate.native.compiling import compiled
 from clew.evaluate.native.entry_text import ARENAS, NUMPY, PYTHON, WORDS, entry_text
-from clew.evaluate.native.toolchain import Library, ToolchainError, compiled, lock
+from clew.evaluate.native.toolchain import Library, ToolchainError, lock
 
 
 class Miss:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clew.evaluate.native.compiling import compiled
 from clew.evaluate.native.emitter import Module
 from clew.evaluate.native.host import host
 from clew.evaluate.native.notes import StepNote
 from clew.evaluate.native.threads import threads
-from clew.evaluate.native.toolchain import ToolchainError, compiled
+from clew.evaluate.native.toolchain import ToolchainError
 
 _ACCUMULATORS = 16
 _TURNS = 20_000

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 if TYPE_CHECKING:
+    from clew.evaluate.native.compiling import Unit
     from clew.evaluate.native.emitter import Emitter
-    from clew.evaluate.native.toolchain import Unit
+    from clew.evaluate.native.linking import Linker
 
 _PART = 300
-"""Lines from which a part of a module is worth a thread of its own."""
-_MOST_PARTS = 8
+"""Lines of functions that are compiled together, while others are written."""
+_NAMED = re.compile(r"@([\w.$-]+)")
+_LOOP = re.compile(r", !llvm\.loop !\d+")
 
 QUICK = 1
 """The level of functions in which LLVM has no vectors to find."""
@@ -97,11 +99,19 @@ def literal(dtype: np.dtype, value: Any) -> str:
 
 @final
 class Module:
-    """Functions, declarations and metadata that are compiled together."""
+    """Functions, declarations and metadata of a program.
 
-    def __init__(self) -> None:
+    A linker is given, while the rest is written, what can be compiled already: the units that are
+    required, and functions as soon as there are enough of a level for a part.
+    """
+
+    def __init__(self, linker: Linker | None = None) -> None:
+        self._linker = linker
+        self._whole = True
         self._functions: dict[str, str] = {}
         self._levels: dict[str, int | None] = {}
+        self._waiting: dict[int | None, tuple[list[str], int]] = {}
+        self._variants: dict[str, Sequence[str]] = {}
         self._by_text: dict[str, str] = {}
         self._globals: dict[str, str] = {}
         self._declared: dict[str, str] = {}
@@ -152,13 +162,22 @@ class Module:
 
     def add_text(self, name: str, text: str, level: int | None = None) -> str:
         """Add a function written by hand, in which its own name is ``@NAME``."""
-        self._levels[name] = level
         known = self._by_text.get(text)
         if known is None:
             known = name
             self._by_text[text] = name
-            self._functions[name] = text.replace("@NAME", f"@{name}")
+            self._define(name, text.replace("@NAME", f"@{name}"), level)
         return f"@{known}"
+
+    def _define(self, name: str, text: str, level: int | None) -> None:
+        self._functions[name] = text
+        self._levels[name] = level
+        lines = text.count("\n")
+        names, before = self._waiting.get(level, ([], 0))
+        names.append(name)
+        self._waiting[level] = names, before + lines
+        if self._linker is not None and before + lines >= _PART:
+            self._linker.part(self._cut(level), level)
 
     def declares(self, name: str) -> bool:
         """Say whether an outside function of this name was declared."""
@@ -175,81 +194,87 @@ class Module:
         """
         found = Module()
         found._declared = dict(self._declared)
-        names = "|".join(re.escape(name) for name in self._functions)
+
+        def name_of(match: re.Match[str]) -> str:
+            return f"@{prefix}.{match[1]}" if match[1] in self._functions else match[0]
+
         for name, text in self._functions.items():
-            text = re.sub(rf"@({names})\(", rf"@{prefix}.\1(", text)
-            text = re.sub(r", !llvm\.loop !\d+", "", text)
+            text = _LOOP.sub("", _NAMED.sub(name_of, text))
             found._functions[f"{prefix}.{name}"] = text
         return found
 
+    def level(self, name: str) -> int | None:
+        """Return the level of a function, or 0 if it is not of this module."""
+        return self._levels.get(name, PLAIN)
+
     def take(self, other: Module, level: int) -> None:
         """Add the functions of another module, which no other has by these names."""
-        for name, text in other._functions.items():
-            self._functions[name] = text
-            self._levels[name] = level
         self._declared.update(other._declared)
+        for name, text in other._functions.items():
+            self._define(name, text, level)
 
     def require(self, unit: Unit) -> None:
         """Note that functions of this module call those of a unit compiled apart."""
         self.required[unit.entry_points[0]] = unit
+        if self._linker is not None:
+            self._linker.require(unit)
+
+    def keep(self, name: str, variants: Sequence[str]) -> None:
+        """Keep the variants of a function, which nothing calls before loops are vectorised."""
+        self._variants[name] = variants
 
     def text(self) -> str:
         """Return the whole module as LLVM reads it."""
         return self._text(self._functions)
 
-    def parts(self) -> tuple[tuple[str, int | None], ...]:
-        """Return the module in several texts of like length, to be compiled at the same time.
+    def rest(self) -> list[tuple[str, int | None]]:
+        """Return what was not cut off, in texts with the level of their functions.
 
-        With each, the level of its functions. How many there are does not depend on the machine,
-        since what is compiled together may be inlined and then rounded otherwise.
+        Where there is a cut does not depend on the machine, since what is compiled together may be
+        inlined and then rounded otherwise.
         """
-        sizes = {name: text.count("\n") for name, text in self._functions.items()}
-        levels = dict.fromkeys(self._levels[name] for name in sizes)
-        if len(levels) == 1 and sum(sizes.values()) < 2 * _PART:
-            return ((self.text(), next(iter(levels))),)
-        shared = {name: _shared(text) for name, text in self._functions.items()}
-        found = []
-        for level in levels:
-            own = {name: size for name, size in sizes.items() if self._levels[name] == level}
-            for part in _of_like_length(own):
-                functions = {name: shared[name] for name in own if name in part}
-                found.append((self._text(functions), level))
-        return tuple(found)
+        if self._whole and len(self._waiting) == 1:
+            (level,) = self._waiting
+            return [(self.text(), level)]
+        return [(self._cut(level), level) for level in list(self._waiting)]
+
+    def _cut(self, level: int | None) -> str:
+        """Return a text of the functions of a level that wait for one."""
+        self._whole = False
+        names, _ = self._waiting.pop(level)
+        return self._text({name: _shared(self._functions[name]) for name in names})
 
     def _text(self, functions: Mapping[str, str]) -> str:
-        """Return a module of some functions, with the others declared."""
-        others = {n: _declaration(t) for n, t in self._functions.items() if n not in functions}
-        declared = {n: line for n, line in self._declared.items() if n not in self._functions}
-        parts = [*self._globals.values(), *declared.values(), *others.values()]
-        parts += [*functions.values(), *self._metadata]
-        return "\n".join(parts) + "\n"
-
-
-def _of_like_length(sizes: Mapping[str, int]) -> list[set[str]]:
-    """Divide functions among parts that are worth a thread."""
-    many = max(1, min(_MOST_PARTS, sum(sizes.values()) // _PART))
-    parts: list[set[str]] = [set() for _ in range(many)]
-    filled = [0] * many
-    for name in sorted(sizes, key=lambda name: -sizes[name]):
-        number = filled.index(min(filled))
-        parts[number].add(name)
-        filled[number] += sizes[name]
-    return [part for part in parts if part]
+        """Return a module of some functions, with what they name."""
+        text = "\n".join(functions.values())
+        named = set(_NAMED.findall(text))
+        kept = [each for name in self._variants if name in named for each in self._variants[name]]
+        named.update(kept)
+        for name, line in reversed(self._globals.items()):  # constants name earlier ones
+            if name in named:
+                named.update(_NAMED.findall(line))
+        parts = [line for name, line in self._globals.items() if name in named]
+        outside = named.difference(self._functions)
+        parts += [line for name, line in self._declared.items() if name in outside]
+        others = named.intersection(self._functions).difference(functions)
+        parts += [_declaration(self._functions[name]) for name in sorted(others)]
+        if kept:
+            items = f"[{len(kept)} x ptr] [{', '.join(f'ptr @{each}' for each in kept)}]"
+            parts.append(f'@llvm.compiler.used = appending global {items}, section "llvm.metadata"')
+        return "\n".join([*parts, text, *self._metadata]) + "\n"
 
 
 def _shared(text: str) -> str:
-    """Return a function's text such that functions of other modules may call it."""
+    """Return a function's text such that functions of other parts may call it."""
     return text.replace("define internal ", "define hidden ", 1)
 
 
 def _declaration(text: str) -> str:
-    """Return the declaration of a function of another module; other texts as they are.
+    """Return the declaration of a function of another part.
 
     >>> _declaration("define internal void @f.1(ptr noalias %p, i64 %n) nounwind {\\n...")
     'declare void @f.1(ptr, i64)'
     """
-    if not text.startswith("define "):
-        return text
     head, _, given = text[: text.index(") ")].partition("(")
     kinds = [each.split()[0] for each in given.split(",") if each]
     return f"declare {' '.join(head.split()[-2:])}({', '.join(kinds)})"

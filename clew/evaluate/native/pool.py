@@ -17,8 +17,9 @@ import functools
 import os
 
 from clew.evaluate.native import threads
+from clew.evaluate.native.compiling import compiled
 from clew.evaluate.native.pool_text import ENTRY_POINTS, pool_text
-from clew.evaluate.native.toolchain import Library, compiled, lock, target
+from clew.evaluate.native.toolchain import Library, lock, target
 
 # Nanoseconds that a worker without work stays awake: a program's next loop finds it so.
 _WATCH = 20_000

@@ -37,6 +37,7 @@ from clew.evaluate.native.toolchain import Library
 from clew.evaluate.native.wide import vector_loop
 
 if TYPE_CHECKING:
+    from clew.evaluate.native.linking import Linker
     from clew.evaluate.native.notes import Notes
 
 
@@ -58,9 +59,11 @@ class Callout:
 class Program:
     """A graph while it is written: the module, the memory plan, constants and callouts."""
 
-    def __init__(self, graph: Graph, notes: Notes | None = None) -> None:
+    def __init__(
+        self, graph: Graph, notes: Notes | None = None, linker: Linker | None = None
+    ) -> None:
         self.notes = notes
-        self.module = Module()
+        self.module = Module(linker)
         self.arena = Arena()
         self.constants: list[np.ndarray] = []
         self.callouts: list[Callout] = []

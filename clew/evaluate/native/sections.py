@@ -8,15 +8,20 @@ itself.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from clew.evaluate.native.emitter import BOOL, Emitter, Value
-from clew.evaluate.native.module import PLAIN
+from clew.evaluate.native.module import PLAIN, QUICK
 
 SECTION = 4000
 """Instructions, as ``length_of`` counts them, from which a program is cut."""
 _LINES = 8000
 """Instructions of a section."""
+_LABEL = re.compile(r"label %([\w.]+)")
+_CALLED = re.compile(r" call [^@]*@([\w.]+)\(")
+_COMPUTES = re.compile(r" = (f[a-z]+ |load (?!ptr)|call (?!void|i32))|^  store (?!ptr)")
+"""Arithmetic, and reading and writing of numbers."""
 _NAME = re.compile(r"%(?:argument|arena|tape)\.\d+")
 _PARAMETERS = [
     ("ptr", "arguments", "noalias"),
@@ -98,5 +103,38 @@ class Sections:
     def add(self, e: Emitter) -> str:
         """Add a finished function to the module; return its symbol."""
         self._define_names(e)
-        # Without loops, what there is to optimise is in the kernels.
-        return self._program.module.add(e, None if e.loops else PLAIN)
+        return self._program.module.add(e, self._level(repeated(e.text())))
+
+    def _level(self, lines: Sequence[str]) -> int | None:
+        """Return the level of a function of which loops repeat some lines.
+
+        What there is to optimise is in the kernels, unless loops hold arithmetic themselves, or
+        call what LLVM may put into them.
+        """
+        if not lines:
+            return PLAIN
+        module = self._program.module
+        for line in lines:
+            called = _CALLED.search(line)
+            if _COMPUTES.search(line) or (called and module.level(called[1]) is None):
+                return None
+        return QUICK
+
+
+def repeated(text: str) -> list[str]:
+    r"""Return the lines of a function that are in loops.
+
+    >>> repeated("entry:\n  br label %a\na:\n  call void @f()\n  br label %a")
+    ['a:', '  call void @f()', '  br label %a']
+    """
+    lines = text.splitlines()
+    known: dict[str, int] = {}
+    found: set[int] = set()
+    for number, line in enumerate(lines):
+        if line.endswith(":"):
+            known[line[:-1]] = number
+        elif line.startswith("  br "):
+            for label in _LABEL.findall(line):
+                if label in known:
+                    found.update(range(known[label], number + 1))
+    return [lines[number] for number in sorted(found)]

@@ -3,9 +3,6 @@
 Code is made for the host's processor by llvmlite, kept on disk (``cache.py``) and loaded by LLVM's
 MCJIT. Every failure is a :class:`ToolchainError`, so that a caller can warn and evaluate otherwise.
 
-Modules of one program are compiled at once, by as many threads as programs may use: LLVM asks only
-that no two of them share a context.
-
 A symbol that the code refers to and nobody defines would make LLVM end the process. So the symbols
 of every object are read first (``symbols`` below), and those that are missing are an error.
 """
@@ -15,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import itertools
 import os
 import re
 import struct
@@ -28,8 +24,6 @@ from typing import TYPE_CHECKING, Any, final
 
 from clew.core.errors import ClewError
 from clew.core.source import Where
-from clew.evaluate.native import cache
-from clew.evaluate.native.threads import threads
 
 if TYPE_CHECKING:
     from llvmlite.binding import ModuleRef, TargetMachine
@@ -50,7 +44,7 @@ class ToolchainError(ClewError, RuntimeError):
     """Machine code that could not be made or loaded on this machine.
 
     >>> try:
-    ...     compiled("define void @f() { ret i32 0 }", ["f"])
+    ...     object_code("define void @f() { ret i32 0 }")
     ... except ToolchainError as error:
     ...     print(error.asked.splitlines()[0])
     native: LLVM refused the module: LLVM IR parsing error
@@ -94,83 +88,6 @@ class Library:
             engine.detach()
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What becomes one library: the texts of its modules, and the functions that others call.
-
-    Entry points must not have internal linkage. Levels, one for all texts or one for each: 3:
-    loops and straight-line code are made vectors; 2: loops only, not interleaved, in half the time;
-    1: no vectors, registers allocated well; 0: as quickly as possible.
-    """
-
-    texts: tuple[str, ...]
-    entry_points: tuple[str, ...]
-    level: int | tuple[int, ...] = 3
-
-    @property
-    def tasks(self) -> list[tuple[str, int]]:
-        """Each text, and the level at which it is compiled."""
-        levels = self.level if isinstance(self.level, tuple) else (self.level,) * len(self.texts)
-        return list(zip(self.texts, levels, strict=True))
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A unit's relocatable objects, and whether they were found on disk."""
-
-    objects: tuple[bytes, ...]
-    cached: bool
-
-
-def compiled(text: str, entry_points: Sequence[str], level: int = 3) -> Library:
-    """Return the machine code of one module, from the cache if it was compiled before.
-
-    Outside functions are found among those of ``llvmlite.binding.add_symbol`` and those of the C
-    library. See :class:`Unit` for the levels.
-
-    >>> import ctypes
-    >>> square = "define double @square(double %x) { %y = fmul double %x, %x  ret double %y }"
-    >>> library = compiled(square, ["square"])
-    >>> ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(library.address("square"))(3.0)
-    9.0
-    """
-    unit = Unit((text,), tuple(entry_points), level)
-    return loaded(unit, codes([unit])[0])
-
-
-def codes(units: Sequence[Unit]) -> list[Code]:
-    """Return the code of some units, from the cache or compiled at once."""
-    made_for = target()
-    described = [getattr(made_for, part) for part in Target.__slots__]
-    keys = [cache.key(*unit.texts, *described, str(unit.level)) for unit in units]
-    found = [cache.load(key) for key in keys]
-    missing = [unit for unit, code in zip(units, found, strict=True) if code is None]
-    made = iter(_object_codes([task for unit in missing for task in unit.tasks]))
-    result = []
-    for unit, key, code in zip(units, keys, found, strict=True):
-        if code is None:
-            objects = tuple(next(made) for _ in unit.texts)
-            cache.store(key, _packed(objects))
-        else:
-            objects = _unpacked(code)
-        result.append(Code(objects, code is not None))
-    return result
-
-
-def _packed(objects: Sequence[bytes]) -> bytes:
-    sizes = struct.pack(f"<{len(objects) + 1}Q", len(objects), *map(len, objects))
-    return b"".join([sizes, *objects])
-
-
-def _unpacked(payload: bytes) -> tuple[bytes, ...]:
-    (count,) = struct.unpack_from("<Q", payload)
-    sizes = struct.unpack_from(f"<{count}Q", payload, 8)
-    ends = itertools.accumulate(sizes, initial=8 * (count + 1))
-    return tuple(payload[start:end] for start, end in itertools.pairwise(ends))
-
-
 def target() -> Target:
     """Describe this machine; :class:`ToolchainError` if no code can be made for it."""
     # Also an import that is under way when the process forks never ends in the child.
@@ -210,59 +127,27 @@ def _target() -> Target:
         ) from error
 
 
-def object_code(text: str, level: int = 3) -> bytes:
-    """Return the relocatable object that LLVM makes of a module."""
-    return _object_codes([(text, level)])[0]
-
-
 def assembly(text: str, level: int = 3) -> str:
     """Return the assembly that LLVM makes of a module, to read."""
-    with lock, _optimised(text, _machine(level), level) as module:
-        return _machine(level).emit_assembly(module)
+    target()
+    with lock, _machine(level) as machine, _optimised(text, machine, level) as module:
+        return machine.emit_assembly(module)
 
 
-def _object_codes(tasks: Sequence[tuple[str, int]]) -> list[bytes]:
-    """Compile texts at their levels, on several threads if there are several."""
-    found: list[Any] = [None] * len(tasks)
-    order = iter(sorted(range(len(tasks)), key=lambda number: -_length(*tasks[number])))
+def object_code(text: str, level: int = 3) -> bytes:
+    """Return the relocatable object that LLVM makes of a module.
 
-    def work(worker: int) -> None:
-        for number in order:
-            try:
-                found[number] = _emitted(*tasks[number], worker)
-            except Exception as error:
-                found[number] = error
-
-    with lock:
-        target()
-        many = min(threads(), len(tasks))
-        others = [threading.Thread(target=work, args=(worker,)) for worker in range(1, many)]
-        for each in others:
-            each.start()
-        try:
-            work(0)
-        finally:  # the lock is held as long as anybody compiles
-            for each in others:
-                each.join()
-    _close_waiting()
-    for each in found:
-        if isinstance(each, Exception):
-            raise each
-    return found
-
-
-def _length(text: str, level: int) -> int:
-    """Return about how long a text takes: several times as long where vectors are looked for."""
-    return len(text) * (4 if level >= 2 else 1)
-
-
-def _emitted(text: str, level: int, worker: int) -> bytes:
+    Levels: 3: loops and straight-line code are made vectors; 2: loops only, not interleaved, in
+    half the time; 1: no vectors, registers allocated well; 0: as quickly as possible.
+    """
     from llvmlite.binding import ffi
 
-    machine = _machine(level, worker)
-    with _optimised(text, machine, level) as module, ffi.OutputString() as problem:
-        emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
-        buffer = emit(machine, module, 1, problem)
+    with (
+        _machine(level) as machine,
+        _optimised(text, machine, level) as module,
+        ffi.OutputString() as problem,
+    ):
+        buffer = _unlocked("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, problem)
         if not buffer:
             raise RuntimeError(str(problem))
         try:
@@ -306,15 +191,26 @@ def _optimised(text: str, machine: TargetMachine, level: int) -> Iterator[Module
             ) from error
 
 
-@functools.lru_cache(maxsize=64)
-def _machine(level: int, worker: int = 0) -> TargetMachine:
-    """Return what describes the host to LLVM; each thread has its own, since it holds state."""
+@contextlib.contextmanager
+def _machine(level: int) -> Iterator[TargetMachine]:
+    """What describes the host to LLVM; one thread has it at a time, since it holds state."""
     import llvmlite.binding as llvm
 
-    made_for = _target()  # the lock may be another thread's
-    return llvm.Target.from_triple(made_for.triple).create_target_machine(
-        made_for.cpu, made_for.features, opt=level, jit=True
-    )
+    waiting = _machines.setdefault(level, [])
+    try:
+        machine = waiting.pop()
+    except IndexError:
+        made_for = _target()  # the lock may be another thread's
+        machine = llvm.Target.from_triple(made_for.triple).create_target_machine(
+            made_for.cpu, made_for.features, opt=level, jit=True
+        )
+    try:
+        yield machine
+    finally:
+        waiting.append(machine)
+
+
+_machines: dict[int, list[TargetMachine]] = {}
 
 
 def _run_passes(machine: TargetMachine, module: ModuleRef, level: int, short: bool) -> None:
@@ -360,30 +256,28 @@ def _longest_block(text: str) -> int:
     return max(block.count("\n") for block in re.split(r"\n\w+:", text))
 
 
-def loaded(unit: Unit, code: Code) -> Library:
-    """Load a unit's code; the outside functions that it calls must be known by now."""
+def loaded(objects: Sequence[bytes], entry_points: Sequence[str]) -> Library:
+    """Load objects as one; the outside functions that they call must be known by now."""
     import llvmlite.binding as llvm
 
     defined: set[str] = set()
     wanted: set[str] = set()
-    for each in code.objects:
+    for each in objects:
         own, others = symbols(each)
         defined |= own
         wanted |= others
     with lock:
-        _refuse("does not define", [name for name in unit.entry_points if name not in defined])
+        _refuse("does not define", [name for name in entry_points if name not in defined])
         missing = [name for name in wanted - defined if llvm.address_of_symbol(name) is None]
         _refuse("calls functions that are not on this machine:", missing)
         # The engine wants a machine and a module of its own; neither compiles anything.
         machine = llvm.Target.from_triple(target().triple).create_target_machine(opt=0, jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        for each in code.objects:
+        for each in objects:
             engine.add_object_file(llvm.ObjectFileRef.from_data(each))
         # Looking up an address readies the objects; finalize_object would compile the empty module.
-        addresses = {name: engine.get_function_address(name) for name in unit.entry_points}
-    library = Library(engine, addresses, sum(map(len, code.objects)))
-    library.cached = code.cached
-    return library
+        addresses = {name: engine.get_function_address(name) for name in entry_points}
+    return Library(engine, addresses, sum(map(len, objects)))
 
 
 _closing: list[Any] = []
@@ -395,10 +289,11 @@ def _close(engine: Any) -> None:
     A thread that compiles for another one may collect garbage: it must not wait for that one.
     """
     _closing.append(engine)
-    _close_waiting()
+    close_waiting()
 
 
-def _close_waiting() -> None:
+def close_waiting() -> None:
+    """Free the code that was dropped while somebody compiled."""
     while _closing and lock.acquire(blocking=False):
         try:
             with contextlib.suppress(IndexError):  # another thread has closed the last one

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 
+from clew.evaluate.native.compiling import Compiler
 from clew.evaluate.native.emitter import INT64, Emitter, Module, Value
-from clew.evaluate.native.linking import linked
+from clew.evaluate.native.linking import Linker
+from clew.evaluate.native.toolchain import Library as Code
 
 ATTRIBUTES = 'nounwind "prefer-vector-width"="512"'
+
+
+def linked(module: Module, entry_points: Sequence[str]) -> Code:
+    """The machine code of a module, with all that it requires."""
+    with Compiler() as compiler:
+        return Linker(compiler).library(module, entry_points)
 
 
 class Loops:

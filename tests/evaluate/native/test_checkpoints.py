@@ -12,12 +12,12 @@ import pytest
 import clew
 from clew.core.errors import MemoryLimitError
 from clew.evaluate.native.emitter import INT64, Emitter, Module, Value
-from clew.evaluate.native.linking import linked
 from clew.evaluate.native.run import Native
 from clew.evaluate.native.snapshots import split_point
 from clew.loops import replay, schedule
 from clew.simplify import simplify
 from tests.evaluate.native.comparing import as_tuple, differs
+from tests.evaluate.native.compiling import linked
 
 GENERATOR = np.random.default_rng(5)
 LONG = GENERATOR.normal(size=400)

@@ -15,10 +15,11 @@ import pytest
 
 from clew.core.errors import InputError
 from clew.evaluate.native import threads
+from clew.evaluate.native.compiling import compiled
 from clew.evaluate.native.pool import Pool, install
 from clew.evaluate.native.pool_text import ENTRY_POINTS, pool_text
 from clew.evaluate.native.threads import set_threads, workers
-from clew.evaluate.native.toolchain import Library, compiled, symbols, target
+from clew.evaluate.native.toolchain import Library, symbols, target
 
 pytest.importorskip("llvmlite.binding")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no threads on Windows")
@@ -321,7 +322,7 @@ import ctypes, os, sys, threading, time
 import numpy as np
 from clew.evaluate.native import threads
 from clew.evaluate.native.pool import install
-from clew.evaluate.native.toolchain import compiled
+from clew.evaluate.native.compiling import compiled
 pool = install()
 library = compiled({CHUNKS.replace("PARALLEL", "clew_parallel")!r}, {NAMES!r})
 call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(pool.parallel)

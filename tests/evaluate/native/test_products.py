@@ -14,10 +14,10 @@ import pytest
 
 from clew.evaluate.native.emitter import Module
 from clew.evaluate.native.host import Host, cache_sizes, host, vectors_of
-from clew.evaluate.native.linking import linked
 from clew.evaluate.native.products import Emitted, Product, emit_product
 from clew.evaluate.native.products.contraction import even
 from clew.evaluate.native.products.plan import make_plan
+from tests.evaluate.native.compiling import linked
 
 WIDE = Host(64, 32, True, level1=48 << 10, level2=2 << 20)
 NARROW = Host(32, 16, True)

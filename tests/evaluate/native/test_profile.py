@@ -12,9 +12,10 @@ import pytest
 import clew
 from clew.core.errors import InputError
 from clew.evaluate.native.clocks import clocked, ticks_function, ticks_per_second
+from clew.evaluate.native.compiling import compiled
 from clew.evaluate.native.emitter import Emitter, Module
 from clew.evaluate.native.program import Program
-from clew.evaluate.native.toolchain import compiled, target
+from clew.evaluate.native.toolchain import target
 
 
 def repeated(x):

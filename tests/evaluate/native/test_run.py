@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import clew
-from clew.evaluate.native import calling, run, toolchain
+from clew.evaluate.native import compiling, run, toolchain
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def _broken(monkeypatch):
     def refuse(*_, **__):
         raise toolchain.ToolchainError("native: no such processor", "use another machine", None)
 
-    monkeypatch.setattr(calling, "linked", refuse)
+    monkeypatch.setattr(compiling, "target", refuse)
     monkeypatch.setattr(run, "_warned", set())
 
 

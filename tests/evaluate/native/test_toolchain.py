@@ -6,7 +6,6 @@ import ctypes
 import gc
 import math
 import random
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,16 +15,9 @@ import numpy as np
 import pytest
 
 from clew.evaluate.native import toolchain
+from clew.evaluate.native.compiling import compiled
 from clew.evaluate.native.emitter import INT64, Emitter, Module, Value
-from clew.evaluate.native.toolchain import (
-    ToolchainError,
-    Unit,
-    assembly,
-    codes,
-    compiled,
-    loaded,
-    symbols,
-)
+from clew.evaluate.native.toolchain import ToolchainError, assembly, loaded, object_code, symbols
 
 llvm = pytest.importorskip("llvmlite.binding")
 
@@ -42,10 +34,10 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def _fresh_target() -> Iterator[None]:
     toolchain._target.cache_clear()
-    toolchain._machine.cache_clear()
+    toolchain._machines.clear()
     yield
     toolchain._target.cache_clear()
-    toolchain._machine.cache_clear()
+    toolchain._machines.clear()
 
 
 def scaled(factor: int) -> str:
@@ -214,33 +206,12 @@ def test_a_processor_that_llvm_does_not_know(monkeypatch: pytest.MonkeyPatch) ->
     assert UNARY(library.address("f"))(4.0) == 8.0
 
 
-def test_the_second_time_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled(scaled(7), ["f"])
-    monkeypatch.setattr(toolchain, "_emitted", lambda *_: pytest.fail("compiled again"))
-    library = compiled(scaled(7), ["f"])
-    assert UNARY(library.address("f"))(2.0) == 14.0
-    with pytest.raises(pytest.fail.Exception):
-        compiled(scaled(7), ["f"], 2)
-
-
-def test_modules_of_a_unit_call_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toolchain, "threads", lambda: 2)
+def test_objects_that_are_loaded_as_one_call_each_other() -> None:
     inner = "define hidden double @inner(double %x) { %y = fadd double %x, 1.0  ret double %y }"
     outer = """declare double @inner(double)
 define double @outer(double %x) { %y = call double @inner(double %x)  ret double %y }"""
-    unit = Unit((inner, outer), ("outer",))
-    for cached in (False, True):
-        (code,) = codes([unit])
-        assert code.cached == cached
-        assert len(code.objects) == 2
-        assert UNARY(loaded(unit, code).address("outer"))(2.0) == 3.0
-
-
-def test_an_error_in_one_of_several_modules_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toolchain, "threads", lambda: 2)
-    with pytest.raises(ToolchainError, match="refused"):
-        codes([Unit((scaled(3), "define nonsense"), ("f",))])
-    assert UNARY(compiled(scaled(3), ["f"]).address("f"))(2.0) == 6.0
+    library = loaded([object_code(outer), object_code(inner, 0)], ["outer"])
+    assert UNARY(library.address("outer"))(2.0) == 3.0
 
 
 def resident() -> int:
@@ -295,52 +266,6 @@ def test_code_dropped_by_a_thread_that_may_not_wait() -> None:
         assert len(toolchain._closing) == 1
     compiled(scaled(12), ["f"])
     assert not toolchain._closing
-
-
-def test_many_threads_compile_at_once() -> None:
-    results = {}
-
-    def work(number: int) -> None:
-        for i in range(5):
-            library = compiled(scaled(100 * number + i), ["f"])
-            results[number, i] = UNARY(library.address("f"))(1.0)
-
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == {(k, i): 100.0 * k + i for k in range(6) for i in range(5)}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="forks")
-def test_a_child_compiles_though_the_parent_was_compiling() -> None:
-    program = f"""
-import ctypes, os, threading
-from clew.evaluate.native.toolchain import compiled
-text = {scaled(2)!r}
-stop = threading.Event()
-def work():
-    i = 0
-    while not stop.is_set():
-        i += 1
-        compiled(text.replace("2.0", f"{{i}}.0"), ["f"])
-thread = threading.Thread(target=work)
-thread.start()
-for i in range(8):
-    child = os.fork()
-    if child == 0:
-        library = compiled(text.replace("2.0", f"{{i}}.5"), ["f"])
-        f = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(library.address("f"))
-        os._exit(0 if f(2.0) == 2 * i + 1 else 1)
-    assert os.waitpid(child, 0)[1] == 0
-stop.set()
-thread.join()
-print("done")
-"""
-    command = [sys.executable, "-W", "ignore", "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout == "done\n"
 
 
 @pytest.mark.parametrize("triple", ["arm64-apple-darwin", "x86_64-unknown-linux-gnu"])

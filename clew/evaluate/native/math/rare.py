@@ -16,17 +16,15 @@ double the time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from clew.evaluate.native.compiling import Unit
 from clew.evaluate.native.emitter import Emitter, Module, Value, llvm_type
 from clew.evaluate.native.math.number import Number
-from clew.evaluate.native.toolchain import Unit
 
 _LANES = (2, 4, 8, 16)
 _ATTRIBUTES = "noinline nounwind willreturn memory(none)"
-_KEPT: WeakKeyDictionary[Module, list[str]] = WeakKeyDictionary()
 _UNITS: dict[str, tuple[Unit, ...]] = {}
 """For each function what has to be compiled for it, in the order of loading."""
 
@@ -61,8 +59,7 @@ def _define(
     module: Module, symbol: str, body: Callable[..., Number], operands: Sequence[Number]
 ) -> None:
     """Declare the scalar function and its variants in a module, once."""
-    kept = _KEPT.setdefault(module, [])
-    if f"@{symbol}.v{_LANES[0]}" in kept:
+    if module.declares(symbol):
         return
     dtype = operands[0].value.dtype
     if symbol not in _UNITS:
@@ -77,7 +74,7 @@ def _define(
         given = ", ".join([*([vector] * len(operands)), f"<{lanes} x i1>"])
         name = f"{symbol}.v{lanes}"
         module.declare(name, f"{vector} @{name}({given}) {_ATTRIBUTES}")
-    _keep(module, [f"@{symbol}.v{lanes}" for lanes in _LANES])
+    module.keep(symbol, [f"{symbol}.v{lanes}" for lanes in _LANES])
 
 
 def _units(
@@ -95,18 +92,8 @@ def _units(
     variants = [f"{symbol}.v{lanes}" for lanes in _LANES]
     for lanes, name in zip(_LANES, variants, strict=True):
         module.add_text(name, _variant(module, symbol, kind, names, lanes))
-    own = Unit((module.text(),), (symbol, *variants), level=1)
+    own = Unit(module.text(), (symbol, *variants), level=1)
     return (*module.required.values(), own)
-
-
-def _keep(module: Module, symbols: Sequence[str]) -> None:
-    """Keep functions that nothing calls before loops are vectorised."""
-    kept = _KEPT[module]
-    kept += symbols
-    items = ", ".join(f"ptr {each}" for each in kept)
-    name = "llvm.compiler.used"
-    text = f'@NAME = appending global [{len(kept)} x ptr] [{items}], section "llvm.metadata"'
-    module.add_text(name, text)
 
 
 def _variant(module: Module, symbol: str, kind: str, names: Sequence[str], lanes: int) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clew.evaluate.native.compiling import Unit
 from clew.evaluate.native.emitter import INT64, Module, Value, llvm_type
 from clew.evaluate.native.products.contraction import Axis, merged
 from clew.evaluate.native.products.kernels import Step
 from clew.evaluate.native.products.writer import VectorEmitter
-from clew.evaluate.native.toolchain import Unit
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _shared(dtype: np.dtype, lanes: int, columns: int, width: int, turned: bool)
         with w.loop(0, count) as i:
             _copy_row(w, panel, w.at("%c", i, width), w.at("%a", w.e.mul(i, stride)))
     w.finish()
-    return Unit((module.text(),), (name,), level=0)
+    return Unit(module.text(), (name,), level=0)
 
 
 def _nest(w: VectorEmitter, panel: Panel, c: str, a: str, level: int) -> None:
@@ -163,7 +163,7 @@ def _square(dtype: np.dtype, lanes: int) -> Unit:
     for i, value in enumerate(transposed(w, square, lanes)):
         w.store(at("%c", w.word(i), "%row"), lanes, value)
     w.finish()
-    return Unit((module.text(),), (name,), level=0)
+    return Unit(module.text(), (name,), level=0)
 
 
 def transposed(w: VectorEmitter, square: list[str], lanes: int) -> list[str]:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from clew.evaluate.native.compiling import Unit
 from clew.evaluate.native.emitter import Module
 from clew.evaluate.native.host import host
 from clew.evaluate.native.module import PLAIN
@@ -27,10 +28,10 @@ from clew.evaluate.native.products.driver import Emitted, emit_plan
 from clew.evaluate.native.products.plan import make_plan, waiting
 from clew.evaluate.native.products.winograd import emit_first, emit_last
 from clew.evaluate.native.products.winograd_plan import Way, filtered
-from clew.evaluate.native.toolchain import Unit
 
 _GAIN = 0.75
 """The share of a direct convolution's cycles that a filtered one may take to be preferred."""
+_SYMBOL = re.compile(r"@[\w.]+")
 _LEVEL = 2
 """Of convolutions: loops over windows have addresses to be simplified."""
 
@@ -79,10 +80,9 @@ def _apart(write: Callable[[Module], Emitted], level: int) -> _Written:
     if emitted.simple:
         renamed = module.renamed(name)
         return replace(emitted, symbol=f"@{name}.{emitted.symbol[1:]}"), needed, renamed
-    own = re.escape(emitted.symbol)
-    text = re.sub(rf"define internal void {own}\(", f"define void {emitted.symbol}(", text)
-    text = re.sub(rf"{own}(?=[^\w.])", f"@{name}", text)
-    return replace(emitted, symbol=f"@{name}"), (*needed, Unit((text,), (name,), level)), None
+    text = text.replace(f"define internal void {emitted.symbol}(", f"define void @{name}(")
+    text = _SYMBOL.sub(lambda found: f"@{name}" if found[0] == emitted.symbol else found[0], text)
+    return replace(emitted, symbol=f"@{name}"), (*needed, Unit(text, (name,), level)), None
 
 
 def _filtered(one: Convolution) -> Way | None:

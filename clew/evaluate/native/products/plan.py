@@ -334,14 +334,17 @@ def _blocks(inner: tuple[Axis, ...], most: int) -> tuple[int, int]:
 @lru_cache(maxsize=4096)
 def _competes(axes: tuple[tuple[int, int], ...], run: int, level1: int, size: int) -> bool:
     """Say whether what is read along (size, stride) axes competes for few sets of a cache."""
+    sets = 64
+    ways = max(1, level1 // (sets * _LINE))
+    if -(-run // _LINE) * math.prod(many for many, _ in axes) <= ways:
+        return False
     offsets = np.arange(0, run, _LINE)
     for many, stride in reversed(axes):
         if len(offsets) * many > 1 << 14:
             break
         offsets = np.add.outer(np.arange(many) * (stride * size), offsets).ravel()
-    sets = 64
     filled = np.bincount(np.unique(offsets // _LINE) % sets)
-    return bool(filled.max(initial=0) > max(1, level1 // (sets * _LINE)))
+    return bool(filled.max(initial=0) > ways)
 
 
 # --- inner tiles -------------------------------------------------------------------------

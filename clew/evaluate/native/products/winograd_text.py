@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clew.evaluate.native.compiling import Unit
 from clew.evaluate.native.emitter import INT64, Module, Value, llvm_type
 from clew.evaluate.native.products.contraction import Axis
 from clew.evaluate.native.products.copies import strided_copy, transposed
@@ -22,7 +23,6 @@ from clew.evaluate.native.products.winograd_maps import (
     results_of,
 )
 from clew.evaluate.native.products.writer import VectorEmitter, zero
-from clew.evaluate.native.toolchain import Unit
 
 Pair = tuple[int, int]
 Ints = tuple[int, ...]
@@ -160,7 +160,7 @@ def _square(kind: Kind, columns: int, depth: int, written: int) -> Unit:
     for place, value in zip(steps("%c", "%row", depth), rows[:depth], strict=True):
         w.store(place, lanes, value, outside)
     w.finish()
-    return Unit((module.text(),), (name,), level=1)
+    return Unit(module.text(), (name,), level=1)
 
 
 def fill(module: Module, kind: Kind, picture: Picture, frame: Frame) -> str:
