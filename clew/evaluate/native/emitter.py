@@ -302,6 +302,10 @@ class Emitter(NumpyRules):
         ``metadata`` is the name of a loop's metadata node.
         """
         self.depth += 1
+        if isinstance(start, int) and isinstance(stop, int) and 0 < stop - start <= step:
+            yield self.constant(INT64, start)
+            self.depth -= 1
+            return
         first, last = (str(x) if isinstance(x, int) else x.name for x in (start, stop))
         head, body, latch, after = (self.new_label(p) for p in ("head", "body", "latch", "after"))
         compare = "slt" if step > 0 else "sgt"

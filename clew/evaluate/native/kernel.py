@@ -271,12 +271,10 @@ class Kernel:
                 place = linear(index, target.strides).plus(target.offset)
                 self._writes.append((target, place, value))
 
-    def _written(self, shape: Sequence[int]) -> int:
+    def _written(self, shape: tuple[int, ...]) -> int:
         """Return how many elements one turn of the loops computes."""
-        total = 1
-        for axis, length in enumerate(shape):
-            total *= 1 if axis in loop_axes(shape) else length
-        return total
+        loops = loop_axes(shape)
+        return math.prod(length for axis, length in enumerate(shape) if axis not in loops)
 
     def _reduce(self, equation: Equation) -> None:
         """Compute what is reduced; gather it in registers, if all loops that are kept are outer."""

@@ -11,6 +11,7 @@ All others are ``opaque``: they run by themselves, on operands in memory.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -96,7 +97,8 @@ class OutOfRange:
         )
 
 
-def loop_axes(shape: Sequence[int]) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=4096)
+def loop_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the axes that become loops; the others are written out.
 
     >>> loop_axes((256, 256, 3)), loop_axes((3, 3)), loop_axes((2, 2, 2, 2, 2))
@@ -362,10 +364,12 @@ def combined(e: Emitter, operation: str, x: Value, y: Value) -> Value:
 
 def kind_of(equation: Equation) -> str:
     """Return ``view``, ``point``, ``reduce`` or ``opaque``."""
-    if len(equation.outputs) != 1 or any(type(a.type) is TapeType for a in equation.inputs):
+    if len(equation.outputs) != 1:
         return "opaque"
-    if any(a.type.dtype.kind not in "biufc" for a in (*equation.inputs, *equation.outputs)):
-        return "opaque"
+    for atom in (*equation.inputs, *equation.outputs):
+        kind = atom.type
+        if type(kind) is TapeType or kind.dtype.kind not in "biufc":
+            return "opaque"
     name = equation.primitive.name
     if name in _VIEWS:
         return "view"
