@@ -17,7 +17,13 @@ from clew.trace.indexing import pick
 from clew.trace.protocols import HANDLERS
 from clew.trace.tracer import power
 
-HANDLERS[np.power] = power
+
+def _power(base: Any, exponent: Any) -> Array:
+    """``base ** exponent``; of truth values, which have a square of int8, also that is int64."""
+    return (e.power if type_of(base).dtype.kind == "b" else power)(base, exponent)
+
+
+HANDLERS[np.power] = _power
 HANDLERS[np.conjugate] = e.conjugate
 HANDLERS[np.arctan2] = e.arctan2
 HANDLERS[np.bitwise_invert] = e.bitwise_invert
@@ -33,7 +39,7 @@ def float_power(x: Any, y: Any) -> Array:
 @traced_form(np.fabs)
 def fabs(x: Any) -> Array:
     """Absolute value of a real number."""
-    return e.absolute(floating(operand(x)))
+    return e.absolute(floating(operand(x), "fabs"))
 
 
 @traced_form(np.divmod)
@@ -45,7 +51,7 @@ def divmod(x: Any, y: Any) -> tuple[Array, Array]:
 @traced_form(np.modf)
 def modf(x: Any) -> tuple[Array, Array]:
     """Fractional and whole part."""
-    x = floating(operand(x))
+    x = floating(operand(x), "modf")
     whole = e.trunc(x)
     return e.subtract(x, whole), whole
 
@@ -53,20 +59,20 @@ def modf(x: Any) -> tuple[Array, Array]:
 @traced_form(np.ldexp)
 def ldexp(x: Any, exponent: Any) -> Array:
     """``x 2^exponent``."""
-    x = floating(operand(x))
+    x = floating(operand(x), "ldexp")
     return e.multiply(x, as_dtype(e.exp2(operand(exponent)), type_of(x).dtype))
 
 
 @traced_form(np.deg2rad, np.radians)
 def deg2rad(x: Any) -> Array:
     """Degrees to radians."""
-    return e.multiply(floating(operand(x)), math.pi / 180.0)
+    return e.multiply(floating(operand(x), "deg2rad"), math.pi / 180.0)
 
 
 @traced_form(np.rad2deg, np.degrees)
 def rad2deg(x: Any) -> Array:
     """Radians to degrees."""
-    return e.multiply(floating(operand(x)), 180.0 / math.pi)
+    return e.multiply(floating(operand(x), "rad2deg"), 180.0 / math.pi)
 
 
 @traced_form(np.logaddexp2)
@@ -198,7 +204,7 @@ def interp(
 @traced_form(np.heaviside)
 def heaviside(x: Any, at_zero: Any) -> Array:
     """Step function."""
-    x, at_zero = e.heaviside.promoted((x, at_zero))
+    x, at_zero = (floating(each, "heaviside") for each in e.heaviside.promoted((x, at_zero)))
     return e.where(e.equal(x, 0), at_zero, as_dtype(e.greater(x, 0), type_of(x).dtype))
 
 

@@ -257,7 +257,7 @@ def logaddexp_reduce(
     where: Any = True,
 ) -> Array:
     """``log(sum(exp(x)))``, the largest taken out first so that nothing overflows."""
-    x = as_dtype(floating(operand(array)), dtype)
+    x = as_dtype(floating(operand(array), "logaddexp"), dtype)
     x = _chosen(x, where, -np.inf)
     axes = axes_of(axis, type_of(x).ndim)
     largest = e.stop_gradient_of(r.max(x, axis=axes))

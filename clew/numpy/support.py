@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from clew.core.errors import InputError
+from clew.core.errors import DtypeError, InputError
 from clew.core.primitive import Traced
 from clew.core.types import type_of
 from clew.ops.elementwise import convert
@@ -125,13 +125,18 @@ def inexact(x: Array) -> Array:
     return x if type_of(x).inexact else convert(x, dtype=np.dtype(np.float64))
 
 
-def floating(x: Array) -> Array:
+def floating(x: Array, name: str) -> Array:
     """Convert integers and booleans to the float that NumPy's ufuncs compute them in.
 
-    That is the smallest which holds them all, and float64 where none does.
+    That is the smallest which holds them all, and float64 where none does. Complex numbers are
+    refused, for the function of this name.
 
-    >>> floating(np.array([1, 2], np.int16)).dtype
+    >>> floating(np.array([1, 2], np.int16), "fabs").dtype
     dtype('float32')
     """
     kind = type_of(x)
+    if kind.dtype.kind == "c":
+        raise DtypeError(
+            f"{name}: not defined for {kind.dtype.name}", "take .real, .imag or np.abs() first"
+        )
     return x if kind.inexact else convert(x, dtype=np.result_type(kind.dtype, np.float16))

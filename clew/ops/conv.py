@@ -485,6 +485,10 @@ def _slide(x: Array, w: Array, mode: str, name: str) -> Array:
     sides = {"full": (k[0] - 1, k[0] - 1), "same": (k[0] // 2, (k[0] - 1) // 2), "valid": (0, 0)}
     if mode not in sides:
         raise InputError(f"{name}: mode={mode!r}", "use 'full', 'same' or 'valid'")
+    truth = type_of(x).dtype.kind == type_of(w).dtype.kind == "b"
     x, w = (reshape(each, shape=(1, 1, type_of(each).size)) for each in (x, w))
+    if truth:  # is there a place where both hold?
+        x, w = (convert(each, dtype=np.dtype(np.int64)) for each in (x, w))
     y = convolution(x, w, padding=(sides[mode],))
-    return reshape(y, shape=(type_of(y).size,))
+    y = reshape(y, shape=(type_of(y).size,))
+    return convert(y, dtype=np.dtype(np.bool_)) if truth else y

@@ -291,15 +291,23 @@ def test_ufuncs_have_numpys_dtype_whatever_they_are_given(ufunc):
     for kinds in itertools.product(NUMBERS, repeat=ufunc.nin):
         given = [np.ones(2, kind) if isinstance(kind, np.dtype) else kind for kind in kinds]
         traced = [x for x in given if isinstance(x, np.ndarray)]
-        if not traced or (ufunc is np.power and kinds[1:] in ((2,), (2.0,))):
-            continue  # a square is of its own: a bool squared is int8, as by the operator
+        if not traced:
+            continue
+        function = functools.partial(_applied, ufunc, given)
         try:
             with np.errstate(all="ignore"):
                 expected = ufunc(*given)
         except TypeError:
-            continue  # NumPy does not take them
-        graph = clew.trace(functools.partial(_applied, ufunc, given))(*traced)
+            with pytest.raises(TypeError):
+                clew.trace(function)(*traced)
+            continue
+        graph = clew.trace(function)(*traced)
         assert graph.outputs[0].type.dtype == expected.dtype, kinds
+
+
+def test_a_truth_value_squared_by_the_operator_is_numpys():
+    given = np.array([True, False])
+    assert clew.trace(lambda x: x**2)(given).outputs[0].type.dtype == (given**2).dtype == np.int8
 
 
 def _applied(ufunc, given, *arrays):

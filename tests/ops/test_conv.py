@@ -199,6 +199,16 @@ def test_vectors_are_numpys(n, k, mode, name):
     check_derivatives(lambda x, w: function(x, w, mode), x, w)
 
 
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("name", ["convolve", "correlate"])
+def test_vectors_of_truth_values_are_numpys(mode, name):
+    rng = np.random.default_rng(0)
+    for x, w in [(rng.random(300) < 0.1, rng.random(4) < 0.5), (np.ones(600, bool),) * 2]:
+        found, expected = (getattr(module, name)(x, w, mode) for module in (conv, np))
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

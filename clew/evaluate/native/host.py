@@ -97,6 +97,10 @@ def cache_sizes(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> di
     return sizes
 
 
+_ALWAYS = {"aarch64": {"neon": True}, "arm64": {"neon": True}, "x86_64": {"sse2": True}}
+"""What every processor of an architecture has, also where the system does not say so."""
+
+
 def _bytes(text: str) -> int:
     """Read a size as Linux writes it, ``48K``."""
     unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
@@ -112,12 +116,8 @@ def host() -> Host:
         features = dict(llvm.get_host_cpu_features())
     except RuntimeError:  # LLVM does not know how to ask this system
         features = {}
-    triple = llvm.get_process_triple()
-    if not features and triple.startswith(("aarch64", "arm64")):
-        features = {"neon": True}  # every 64-bit ARM has it
-    if not features and triple.startswith("x86_64"):
-        features = {"sse2": True}  # and every 64-bit x86 this
-    vector, registers, fma = vectors_of(features)
+    architecture = llvm.get_process_triple().partition("-")[0]
+    vector, registers, fma = vectors_of({**_ALWAYS.get(architecture, {}), **features})
     usual = Host()
     sizes = cache_sizes()
     return Host(
