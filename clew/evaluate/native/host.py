@@ -24,6 +24,8 @@ class Host:
         Bytes of data cache for one core (level 3: for all).
     cores : int
         Processors of the machine, whether they are used or not.
+    assembly : bool
+        Whether kernels may be written in the assembly of AVX-512.
 
     >>> Host(vector=32, registers=16, fma=True).lanes(4)
     8
@@ -36,6 +38,7 @@ class Host:
     level2: int = 512 << 10
     level3: int = 4 << 20
     cores: int = 2
+    assembly: bool = False
 
     def lanes(self, itemsize: int) -> int:
         """Return how many numbers of this size a register holds, at least one."""
@@ -128,4 +131,5 @@ def host() -> Host:
         level2=max(sizes.get(2, usual.level2), 128 << 10),
         level3=max(sizes.get(3, usual.level3), sizes.get(2, 0)),
         cores=os.cpu_count() or 1,
+        assembly=architecture == "x86_64" and vector == 64,
     )

@@ -47,8 +47,6 @@ class Linker:
 
     def library(self, module: Module, entry_points: Sequence[str]) -> Library:
         """Return the machine code of a module that is finished."""
-        for unit in module.required.values():
-            self.require(unit)
         rest = [self._unit(text, level) for text, level in module.rest()]
         self._parts += self._compiler.finish(rest)
         for task in self._required.values():

@@ -18,9 +18,12 @@ ATTRIBUTES = 'nounwind "prefer-vector-width"="512"'
 
 
 def linked(module: Module, entry_points: Sequence[str]) -> Code:
-    """The machine code of a module, with all that it requires."""
+    """The machine code of a module that was written without a linker."""
     with Compiler() as compiler:
-        return Linker(compiler).library(module, entry_points)
+        linker = Linker(compiler)
+        for unit in module.required.values():
+            linker.require(unit)
+        return linker.library(module, entry_points)
 
 
 class Loops:

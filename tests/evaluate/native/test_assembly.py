@@ -16,7 +16,7 @@ from clew.evaluate.native.products.assembly import outer_assembly, plain
 from clew.evaluate.native.products.kernels import ADD, ASK, KEEP, Step, Tile
 from tests.evaluate.native.compiling import Library, Loops
 
-WIDE = Host(64, 32, True)
+WIDE = Host(64, 32, True, assembly=True)
 TILE = Tile(np.dtype(np.float32), 16, 6, 64, 100, 1, 64, 1, (Step(100, 1, 64),), KEEP, True)
 needs_vectors = pytest.mark.skipif(host().vector != 64, reason="needs AVX-512")
 

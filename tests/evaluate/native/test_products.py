@@ -19,7 +19,7 @@ from clew.evaluate.native.products.contraction import even
 from clew.evaluate.native.products.plan import make_plan
 from tests.evaluate.native.compiling import linked
 
-WIDE = Host(64, 32, True, level1=48 << 10, level2=2 << 20)
+WIDE = Host(64, 32, True, level1=48 << 10, level2=2 << 20, assembly=host().assembly)
 NARROW = Host(32, 16, True)
 PLAIN = Host()
 SMALL_CACHES = Host(32, 16, True, level1=2 << 10, level2=16 << 10)

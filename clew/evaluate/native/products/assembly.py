@@ -27,7 +27,7 @@ _C, _MORE, _A, _B, _COUNT = "$3", "$4", "$0", "$1", "$2"
 def plain(tile: Tile, host: Host) -> bool:
     """Say whether a tile's kernel can be written: one sum, results side by side."""
     return (
-        (host.vector, host.registers) == (_BYTES, _REGISTERS)
+        host.assembly
         and tile.lanes * tile.dtype.itemsize == _BYTES
         and tile.fused
         and len(tile.steps) == 1
