@@ -21,8 +21,10 @@ TOGETHER = 20
 ILL = 30.0
 """An error may be so many times what rounding everything once more does."""
 EXACT = frozenset(
-    ["negative", "positive", "absolute", "sign", "maximum", "minimum", "where", "convert", "floor"]
-    + ["ceil", "trunc", "rint", "real", "imag", "conjugate"]
+    [
+        *("negative", "positive", "absolute", "sign", "maximum", "minimum", "where", "convert"),
+        *("floor", "ceil", "trunc", "rint", "real", "imag", "conjugate"),
+    ]
 )
 """Primitives of numbers whose results are not rounded."""
 
