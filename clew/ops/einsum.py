@@ -61,8 +61,8 @@ def einsum(subscripts: Any, *operands: Any, optimize: Any = "greedy") -> Array:
         taken = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
         while len(taken) > 1:
             rest = [*terms, *taken[2:]]
-            needed = set(out).union(*(term.names for term in rest))
-            taken = [_contract_pair(taken[0], taken[1], needed), *taken[2:]]
+            later = set().union(*(term.names for term in rest))
+            taken = [_contract_pair(taken[0], taken[1], out, later), *taken[2:]]
         terms.append(taken[0])
     return _arranged(_summed(terms[0], set(out)), out)
 
@@ -159,13 +159,15 @@ def _without_repeats(x: Array, names: Sequence[int]) -> _Term:
     return _Term(x, tuple(names))
 
 
-def _contract_pair(first: _Term, second: _Term, needed: set[int]) -> _Term:
+def _contract_pair(first: _Term, second: _Term, out: Sequence[int], later: set[int]) -> _Term:
+    """Contract two terms; axes of the result stand in its order, then those only needed later."""
+    needed = later.union(out)
     first, second = _unstretched(first, second), _unstretched(second, first)
     first = _summed(first, needed | set(second.names))
     second = _summed(second, needed | set(first.names))
     present = dict.fromkeys((*first.names, *second.names))
     number = {name: i for i, name in enumerate(present)}
-    kept = tuple(name for name in present if name in needed)
+    kept = (*(x for x in out if x in number), *(x for x in present if x in later - set(out)))
     value = contract(
         first.value,
         second.value,
