@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from clew.simplify import simplify
 
 TOLERANCES = {"f2": 2e-3, "f4": 1e-5, "f8": 1e-12, "c8": 1e-5, "c16": 1e-12}
 Named = list[tuple[str, Any]]
+WRAPS = platform.machine().lower() in ("x86_64", "amd64")
+"""Whether numbers below 0 wrap around when they become unsigned: C leaves that open."""
 
 
 def differs(found: Any, expected: Any, scaled: bool = True, more: Any = 0.0) -> str:

@@ -10,7 +10,7 @@ import pytest
 from clew.core.errors import ClewError
 from clew.core.kinds import Elementwise
 from clew.core.primitive import PRIMITIVES
-from tests.evaluate.native.comparing import assert_same, mismatches
+from tests.evaluate.native.comparing import WRAPS, assert_same, mismatches
 from tests.evaluate.native.operands import DTYPES, SHAPES, ordinary, special
 from tests.ops.samples import ALL, elementwise_sample, samples_of
 
@@ -100,6 +100,8 @@ def test_convert():
             for dtype in DTYPES:
                 kind = label.split()[0]
                 if "special" in label and (kind, dtype) in CASTS:
+                    continue
+                if kind[0] in "fc" and dtype[0] == "u" and not WRAPS:
                     continue
                 found += alone_and_fused(
                     f"{label} {dtype}", record, [x], {"dtype": np.dtype(dtype)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clew.core.primitive import PRIMITIVES
-from tests.evaluate.native.comparing import mismatches
+from tests.evaluate.native.comparing import WRAPS, mismatches
 from tests.evaluate.native.operands import DTYPES, ordinary, special
 
 SHAPES = [(3,), (5,), (17,), (4, 4), (100,), (33, 7), (2, 3, 4, 5), (0,), (3, 0, 2), (9, 0)]
@@ -214,6 +214,8 @@ def test_updates_of_another_dtype():
     update = PRIMITIVES["update"]
     arrays = [(d, drawn(d, (17,))) for d in DTYPES if d[0] != "c"]
     arrays += [(f"{d} small", drawn(d, (3,))) for d in DTYPES if d[0] != "c"]
+    if not WRAPS:
+        arrays = [(name, np.abs(x) if name[0] == "f" else x) for name, x in arrays]
 
     def build(given):
         found = []
