@@ -10,6 +10,7 @@ Sets of steps are Python integers, a bit for each step.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ _MOST_READERS = 2
 _HORIZONTAL = 8
 """Kernels looked at, from the latest, for one that an equation could join without reading it."""
 _MOST_STRANGERS = 64
-"""Elements that a turn of a kernel computes, from which it is joined only by what reads the same.
+"""Elements that a turn of a kernel computes, from which it is joined by its own family only.
 
 Steps down the gradients of many like arrays are then several kernels with the same text.
 """
@@ -65,8 +66,6 @@ class Step:
     extents: tuple[int, ...] = ()
     after: int = 0
     """The steps that must have run, all of them, as bits."""
-    reads: set[Var] = field(default_factory=set)
-    """What a kernel reads behind views, its own values too."""
     written: int = 0
     """Elements that one turn of a kernel's loops computes."""
 
@@ -107,6 +106,10 @@ class _Scheduler:
         self._stored: set[Var] = set()
         self._reads: dict[Equation, list[tuple[Var, bool]]] = {}
         self._own_reads: dict[Equation, list[tuple[Var, bool]]] = {}
+
+    @functools.cached_property
+    def _families(self) -> dict[Var, Var]:
+        return families(self._graph)
 
     def run(self) -> Schedule:
         for equation in self._graph.equations:
@@ -220,14 +223,13 @@ class _Scheduler:
         extents = _extents(equation, kind)
         reads = self._reads_of(equation, kind, extents)
         self._reads[equation] = reads
-        step = self._kernel_to_join(extents, reads)
+        step = self._kernel_to_join(equation, extents, reads)
         is_new = step is None
         if step is None:
             step = Step("kernel", len(self._steps), [], extents)
             self._steps.append(step)
             self._kernels.append(step)
         step.equations.append(equation)
-        step.reads.update(var for var, _ in reads)
         step.written += math.prod(_shape(equation, kind)) // max(1, math.prod(extents))
         self._step_of[equation.outputs[0]] = step
         new = 0
@@ -242,7 +244,7 @@ class _Scheduler:
                     other.after |= new
 
     def _kernel_to_join(
-        self, extents: tuple[int, ...], reads: list[tuple[Var, bool]]
+        self, equation: Equation, extents: tuple[int, ...], reads: list[tuple[Var, bool]]
     ) -> Step | None:
         """Return the latest kernel with these loops that the equation can be part of."""
         own = {id(step): step for var, _ in reads if (step := self._step_of.get(var)) is not None}
@@ -250,8 +252,7 @@ class _Scheduler:
         if math.prod(extents) >= _WORTH_JOINING or len(self._graph.equations) < _LONG:
             seen = {id(step) for step in nearby}
             for step in self._kernels[-_HORIZONTAL:]:
-                strange = step.written >= _MOST_STRANGERS and step.reads.isdisjoint(dict(reads))
-                if id(step) not in seen and not strange:
+                if id(step) not in seen and not self._are_strangers(step, equation):
                     nearby.append(step)
         nearby.sort(key=lambda step: -step.number)
         for step in nearby:
@@ -259,6 +260,13 @@ class _Scheduler:
             if fits and self._can_join(step, reads):
                 return step
         return None
+
+    def _are_strangers(self, step: Step, equation: Equation) -> bool:
+        """Say whether a kernel is large, and nothing of it is of an equation's family."""
+        if step.written < _MOST_STRANGERS:
+            return False
+        own = self._families[equation.outputs[0]]
+        return all(self._families[each.outputs[0]] is not own for each in step.equations)
 
     def _can_join(self, step: Step, reads: list[tuple[Var, bool]]) -> bool:
         bit = 1 << step.number
@@ -375,6 +383,29 @@ class _Scheduler:
         for step in ready:
             step.equations.sort(key=place.__getitem__)
         return ready
+
+
+def families(graph: Graph) -> dict[Var, Var]:
+    """Return, for each array, one that stands for all that are made of it, or it of, in loops.
+
+    Numbers belong to no family, and what runs by itself connects none: so two layers' weights and
+    their gradients are two families, though all are changed at the same rate.
+    """
+    known: dict[Var, Var] = {}
+
+    def head(var: Var) -> Var:
+        while (above := known.setdefault(var, var)) is not var:
+            known[var] = known[above]
+            var = above
+        return var
+
+    for equation in graph.equations:
+        if kind_of(equation) != "opaque":
+            own = head(equation.outputs[0])
+            for atom in equation.inputs:
+                if type(atom) is Var and atom.type.size > 1:
+                    known[head(atom)] = own
+    return {var: head(var) for var in known}
 
 
 def _written_out(equation: Equation) -> int:

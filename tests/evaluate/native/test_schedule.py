@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import clew
-from clew.evaluate.native.schedule import schedule
+from clew.evaluate.native.program import Program
+from clew.evaluate.native.schedule import families, schedule
 from clew.simplify import simplify
 from tests.properties.programs import UNARY
 
@@ -97,3 +98,42 @@ def test_every_step_follows_what_it_reads(name, shape):
         done.add(step.number)
     placed = [e for step in plan.steps for e in step.equations]
     assert len(placed) == len(set(placed))
+
+
+def stepped(weights, slopes):
+    """Steps down many gradients."""
+    return [w - 0.1 * g for w, g in zip(weights, slopes, strict=True)]
+
+
+def kernels(count):
+    """Weights of layers that are convolutions."""
+    return [np.ones((32, 32, 3, 3)) for _ in range(count)]
+
+
+def test_steps_of_many_like_arrays_are_several_kernels_with_one_text():
+    given = kernels(12), kernels(12)
+    sizes = [len(step.equations) for step in steps_of(stepped, *given)]
+    assert len(sizes) > 2
+    assert sum(sizes) == 24
+    text = Program(simplify(clew.trace(stepped)(*given))).module.text()
+    assert 1 <= text.count("define internal void @kernel.") < len(sizes)
+
+
+def test_what_belongs_together_is_one_kernel_however_large():
+    def joined(arrays):
+        return sum(stepped(arrays, [np.sin(x) for x in arrays]))
+
+    (step,) = steps_of(joined, kernels(12))
+    assert len(step.equations) > 40
+
+
+def test_numbers_and_what_runs_by_itself_connect_no_families():
+    def f(rate, x, a, b):
+        return x - rate * (a @ b), b - rate * np.sin(b), x * 2.0
+
+    graph = clew.trace(f)(0.1, np.ones((20, 20)), np.ones((20, 30)), np.ones((30, 20)))
+    found = families(graph)
+    first, second, third = (found[var] for var in graph.outputs)
+    assert first is third
+    assert second is not first
+    assert found[graph.inputs[3]] is second
