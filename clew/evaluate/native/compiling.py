@@ -1,8 +1,10 @@
 """Units of code, compiled on other threads while more of them are written.
 
 Python writes a program for as long as LLVM compiles it. So what is finished is compiled at once, by
-as many threads as programs may use; the thread that writes takes its part when nothing is left
-to write. LLVM asks only that no two modules share a context.
+as many threads as programs may use. LLVM asks only that no two modules share a context.
+
+Beside others, the thread that writes does not compile itself: an interrupt (Ctrl-C), which strikes
+the main thread only, might leave it with the one lock of llvmlite, and them waiting forever.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, final
 
 from clew.evaluate.native import cache, toolchain
@@ -56,7 +59,7 @@ class Task:
         """Make the object."""
         try:
             self.result = toolchain.object_code(self.unit.text, self.unit.level)
-        except Exception as error:
+        except BaseException as error:
             self.result = error
 
     @property
@@ -80,11 +83,9 @@ class Compiler:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[Task] = []
+        self._waiting: SimpleQueue[Task | None] = SimpleQueue()
         self._made: list[Task] = []
-        self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._open = True
         self._interval = 0.0
 
     def __enter__(self) -> Compiler:
@@ -100,74 +101,74 @@ class Compiler:
 
     def __exit__(self, *_: Any) -> None:
         try:
-            self._close()
+            list(self._drop())
+            self._join()
         finally:
             toolchain.lock.release()
         toolchain.close_waiting()
 
     def add(self, unit: Unit) -> Task:
         """Have a unit compiled, if it is not in the cache, while its caller goes on."""
-        task = self._added(unit)
-        self._start(len(self._waiting))
+        task = self._task(unit)
+        if not task.cached:
+            self._waiting.put(task)
+            self._start(threads() - 1)
         return task
 
     def finish(self, units: Sequence[Unit] = ()) -> list[Task]:
         """Compile some more units, and wait for all; raise what was raised for the first."""
-        tasks = [self._added(unit) for unit in units]
-        self._start(len(self._waiting) - 1)
-        while (task := self._next(wait=False)) is not None:
-            task.run()
-        self._close()
+        tasks = [self._task(unit) for unit in units]
+        for task in sorted(tasks, key=lambda task: -task.length):
+            if not task.cached:
+                self._waiting.put(task)
+        if self._waiting.qsize() > 1 and threads() > 1:
+            self._start(threads())
+        if not self._threads:
+            for task in self._drop():
+                task.run()
+        self._join()
         for task in self._made:
-            if isinstance(task.result, Exception):
+            if isinstance(task.result, BaseException):
                 raise task.result
             cache.store(task.key, task.result)
         return tasks
 
-    def _added(self, unit: Unit) -> Task:
+    def _task(self, unit: Unit) -> Task:
         task = Task(unit, cache.key(unit.text, *self._described, str(unit.level)))
         if not task.cached:
             self._made.append(task)
-            with self._change:
-                self._waiting.append(task)
-                self._change.notify()
         return task
 
-    def _start(self, wanted: int) -> None:
-        """Start as many threads as are wanted and not there yet."""
-        for _ in range(len(self._threads), min(wanted, threads() - 1)):
+    def _start(self, most: int) -> None:
+        """Start a thread for each task that waits, up to so many in all."""
+        for _ in range(min(most - len(self._threads), self._waiting.qsize())):
             thread = threading.Thread(target=self._work)
-            with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter ends
+            self._threads.append(thread)  # before it starts: an interrupt may come in between
+            sys.setswitchinterval(min(_SWITCH, self._interval))
+            try:
                 thread.start()
-                self._threads.append(thread)
-                sys.setswitchinterval(min(_SWITCH, self._interval))
+            except RuntimeError:  # no more threads, or the interpreter ends
+                self._threads.pop()
 
     def _work(self) -> None:
-        while (task := self._next(wait=True)) is not None:
+        while (task := self._waiting.get()) is not None:
             task.run()
+        self._waiting.put(None)  # for the next one
 
-    def _next(self, wait: bool) -> Task | None:
-        """Take the longest task; None if there is none, and there will be none."""
-        with self._change:
-            while wait and self._open and not self._waiting:
-                self._change.wait()
-            if not self._waiting:
-                return None
-            longest = max(self._waiting, key=lambda task: task.length)
-            self._waiting.remove(longest)
-            return longest
+    def _drop(self) -> Iterator[Task]:
+        """Take what nobody has begun."""
+        with contextlib.suppress(Empty):
+            while (task := self._waiting.get_nowait()) is not None:
+                yield task
 
-    def _close(self) -> None:
-        """End the threads; what nobody has begun is dropped."""
-        with self._change:
-            self._open = False
-            self._waiting.clear()
-            self._change.notify_all()
+    def _join(self) -> None:
+        """Wait until the threads have done what is left."""
+        self._waiting.put(None)
         for thread in self._threads:
-            thread.join()
-        if self._threads:
-            self._threads.clear()
-            sys.setswitchinterval(self._interval)
+            with contextlib.suppress(RuntimeError):  # an interrupt came before it started
+                thread.join()
+        self._threads.clear()
+        sys.setswitchinterval(self._interval)
 
 
 def compiled(text: str, entry_points: Sequence[str], level: int = 3) -> Library:

@@ -177,3 +177,39 @@ print("done")
     command = [sys.executable, "-W", "ignore", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "done\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="interrupts itself by a signal")
+def test_interrupts_leave_nothing_locked() -> None:
+    program = """
+import os, signal, threading
+import numpy as np
+import clew
+from clew.evaluate.native import toolchain
+os.environ["CLEW_CACHE"] = "0"
+clew.set_threads(8)
+interrupted = 0
+for number in range(24):
+    weights = [np.full((9, 9), 0.1 * i) for i in range(5)]
+    def f(x):
+        for w in weights:
+            x = np.tanh(x @ w) + np.sin(x) / (1.0 + number + x * x)
+        return np.sum(x)
+    slope = clew.jit(clew.grad(f))
+    x = np.ones((4, 9))
+    after = 0.003 + 0.004 * number
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        slope(x)
+        timer.join()
+    except KeyboardInterrupt:
+        interrupted += 1
+    assert toolchain.lock.acquire(timeout=0)
+    toolchain.lock.release()
+    np.testing.assert_allclose(slope(x), clew.grad(f)(x), rtol=1e-10)
+print(interrupted > 12)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "True\n", done.stderr
