@@ -187,6 +187,7 @@ import numpy as np
 import clew
 from clew.evaluate.native import toolchain
 os.environ["CLEW_CACHE"] = "0"
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 clew.set_threads(8)
 interrupted = 0
 for number in range(24):
