@@ -167,7 +167,8 @@ def _contract_pair(first: _Term, second: _Term, out: Sequence[int], later: set[i
     second = _summed(second, needed | set(first.names))
     present = dict.fromkeys((*first.names, *second.names))
     number = {name: i for i, name in enumerate(present)}
-    kept = (*(x for x in out if x in number), *(x for x in present if x in later - set(out)))
+    last = (name for name in present if name in later and name not in out)
+    kept = (*(name for name in out if name in number), *last)
     value = contract(
         first.value,
         second.value,

@@ -121,8 +121,8 @@ class Compiler:
         for task in sorted(tasks, key=lambda task: -task.length):
             if not task.cached:
                 self._waiting.put(task)
-        if self._waiting.qsize() > 1 and threads() > 1:
-            self._start(threads())
+        alone = threads() == 1 or (not self._threads and self._waiting.qsize() < 2)
+        self._start(0 if alone else threads())
         if not self._threads:
             for task in self._drop():
                 task.run()
